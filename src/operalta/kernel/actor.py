@@ -1,0 +1,32 @@
+"""Who acts: what a verified scope says about the person (or the run for a person) behind a request."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from operalta.kernel.ids import CompanyId, PersonId, RunId, SessionId
+
+
+class ActorKind(StrEnum):
+    """How the actor came to its rights."""
+
+    PERSON = "person"
+    RUN = "run"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """The one on whose behalf something is done, as the database has verified it.
+
+    `company_id`, `company_slug`, `company_kind` and `role` are None outside a company. `run_id` is set when
+    an agent acts; `person_id` is then the person for whom it works.
+    """
+
+    kind: ActorKind
+    person_id: PersonId
+    session_id: SessionId | None = None
+    company_id: CompanyId | None = None
+    company_slug: str | None = None
+    company_kind: str | None = None
+    role: str | None = None
+    run_id: RunId | None = None
+    is_operator: bool = False

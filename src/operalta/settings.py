@@ -1,0 +1,167 @@
+"""All configuration, typed, read from the environment (`OPERALTA_…`). Production refuses weak values.
+
+Secrets are files of mode 0600 below `var/secrets`, made at first start by the embedded profile, or given
+through `OPERALTA_SECRETS_DIR` by a secret store. No secret has a default.
+"""
+
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Self
+from urllib.parse import quote, urlsplit
+
+from pydantic import Field, StringConstraints, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from operalta.terms.registry import upholds
+
+MINIMUM_SECRET_BYTES = 32
+
+
+class Profile(StrEnum):
+    """What the deployment is for."""
+
+    LOCAL = "local"
+    PRODUCTION = "production"
+
+
+class SignUp(StrEnum):
+    """Who may open an account."""
+
+    OPEN = "open"
+    INVITED = "invited"
+
+
+class DatabaseRole(StrEnum):
+    """The login roles of the database (see `docs/request-flow.md` for what each may do)."""
+
+    OWNER = "operalta_owner"
+    SIGNIN = "operalta_signin"
+    WEB = "operalta_web"
+    WORKER = "operalta_worker"
+    DISPATCH = "operalta_dispatch"
+    JOB = "operalta_job"
+    BACKUP = "operalta_backup"
+    VERIFIER = "operalta_verifier"
+
+
+class SettingsError(Exception):
+    """The configuration cannot be used; the message says what to change."""
+
+
+class Settings(BaseSettings):
+    """The deployment's configuration."""
+
+    model_config = SettingsConfigDict(env_prefix="OPERALTA_", extra="ignore", frozen=True)
+
+    profile: Profile = Profile.LOCAL
+    var_dir: Path = Field(default=Path("var"), description="Everything the deployment keeps.")
+    secrets_dir: Path | None = Field(default=None, description="Secret files; `var/secrets` unless set.")
+    host: str = Field(default="127.0.0.1", description="The address the web process listens on.")
+    port: Annotated[int, Field(ge=1, le=65535)] = 8080
+    public_url: str | None = Field(default=None, description="The address people type, without a path.")
+    database_url: str | None = Field(default=None, description="The owner's, of a server of your own.")
+    redis_url: str | None = Field(default=None, description="Of a Valkey or Redis server of your own.")
+    sign_up: SignUp = SignUp.OPEN
+    sms_region: Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")] = "CH"
+    smtp_url: str | None = Field(default=None, description="smtp://user:password@host:port or smtps://…")
+    mail_from: str = "Operalta <no-reply@localhost>"
+    security_contact: str = "security@localhost"
+    egress_exemptions: tuple[str, ...] = Field(
+        default=(), description='Exact destinations that may be local, such as ["127.0.0.1:9000"].'
+    )
+    upload_limit_bytes: Annotated[int, Field(ge=1024)] = 25 * 1024 * 1024
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    database_pool_size: Annotated[int, Field(ge=1, le=200)] = 8
+
+    @model_validator(mode="after")
+    def _production_is_strict(self) -> Self:
+        if self.profile is not Profile.PRODUCTION:
+            return self
+        problems: list[str] = []
+        if not (self.tls_certificate and self.tls_key) and not self.trusted_proxies:
+            problems.append("set OPERALTA_TLS_CERTIFICATE and OPERALTA_TLS_KEY, or OPERALTA_TRUSTED_PROXIES")
+        if not (self.public_url or "").startswith("https://"):
+            problems.append("set OPERALTA_PUBLIC_URL to the https:// address of this deployment")
+        if self.smtp_url is None:
+            problems.append("set OPERALTA_SMTP_URL: the outbox page is for local use only")
+        if problems:
+            raise ValueError("production needs more: " + "; ".join(problems))
+        return self
+
+    @property
+    def base_url(self) -> str:
+        """The origin that links and cookies belong to."""
+        return (self.public_url or f"http://localhost:{self.port}").rstrip("/")
+
+    @property
+    def uses_outbox(self) -> bool:
+        """Whether mail and SMS land in the operator's outbox page instead of leaving."""
+        return self.profile is Profile.LOCAL and self.smtp_url is None
+
+    @property
+    def var(self) -> Path:
+        """`var_dir`, absolute."""
+        return self.var_dir.absolute()
+
+    @property
+    def secrets_path(self) -> Path:
+        """The folder of secret files."""
+        return (self.secrets_dir or self.var / "secrets").absolute()
+
+    @property
+    def run_path(self) -> Path:
+        """The folder of sockets, locks and process files."""
+        return self.var / "run"
+
+    @property
+    def workspaces_path(self) -> Path:
+        """The folder with one folder of files for each company."""
+        return self.var / "workspaces"
+
+    @upholds("7.2.1")
+    def secret(self, name: str) -> bytes:
+        """Return the secret kept under `name`. Raise SettingsError where it is missing, open or weak."""
+        path = self.secrets_path / name
+        try:
+            if path.stat().st_mode & 0o077:
+                raise SettingsError(f"{path} can be read by others: run `chmod 600` on it")
+            value = path.read_bytes().strip()
+        except FileNotFoundError:
+            raise SettingsError(
+                f"{path} is missing: start once with `./operalta up`, or provide it"
+            ) from None
+        except OSError as error:
+            raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
+        if len(value) < MINIMUM_SECRET_BYTES:
+            raise SettingsError(f"{path} is weak: it needs at least {MINIMUM_SECRET_BYTES} bytes")
+        return value
+
+    def database_dsn(self, role: DatabaseRole) -> str:
+        """Return the connection address of one database role, password included."""
+        if self.database_url is not None and role is DatabaseRole.OWNER:
+            return self.database_url
+        password = quote(self.secret(f"database-{role.value}").decode(), safe="")
+        if self.database_url is None:
+            return (
+                f"postgresql://{role.value}:{password}@/operalta?host={quote(str(self.socket_path), safe='')}"
+            )
+        parts = urlsplit(self.database_url)
+        host = parts.netloc.rpartition("@")[2]
+        query = f"?{parts.query}" if parts.query else ""
+        return f"postgresql://{role.value}:{password}@{host}{parts.path}{query}"
+
+    @cached_property
+    def socket_path(self) -> Path:
+        """The folder of the embedded servers' sockets: `var/run`, or a short one where that is too long."""
+        return self.run_path
+
+    @property
+    def redis_address(self) -> str:
+        """The rate-limit store's URL, password included."""
+        if self.redis_url is not None:
+            return self.redis_url
+        password = quote(self.secret("redis").decode(), safe="")
+        return f"unix://:{password}@{self.socket_path}/valkey.sock"
