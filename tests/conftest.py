@@ -1,8 +1,186 @@
-"""What all tests share."""
+"""What all tests share: one PostgreSQL and one Valkey for each test process, started by the product's own code."""
 
+import json
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncGenerator, Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
 import pytest
+
+from operalta.db.migrate import migrate
+from operalta.db.pools import Pool
+from operalta.operations.secrets import database_passwords, make_missing_secrets
+from operalta.operations.servers import EmbeddedPostgres, EmbeddedValkey
+from operalta.settings import DatabaseRole, Settings
+
+TOOLS = (
+    "memory_search",
+    "memory_record",
+    "metrics_read",
+    "files_list",
+    "files_read",
+    "files_search",
+    "files_write",
+    "web_fetch",
+    "shell_run",
+    "delegate",
+)
 
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Running servers, migrated, with the settings that reach them."""
+
+    settings: Settings
+    postgres: EmbeddedPostgres
+    valkey: EmbeddedValkey
+
+    def as_owner(self) -> psycopg.Connection[dict[str, Any]]:
+        """A connection of the database's owner, for arranging and for looking: rows of all companies."""
+        return psycopg.connect(
+            self.settings.database_dsn(DatabaseRole.OWNER), row_factory=psycopg.rows.dict_row, autocommit=True
+        )
+
+
+@pytest.fixture(scope="session")
+def servers() -> Generator[Servers]:
+    # Short, because sockets have a limit of about 100 characters.
+    var = Path(tempfile.mkdtemp(prefix="op-", dir="/tmp"))
+    settings = Settings(var_dir=var)
+    settings.run_path.mkdir(mode=0o700)
+    make_missing_secrets(settings)
+    postgres, valkey = EmbeddedPostgres(settings), EmbeddedValkey(settings)
+    try:
+        postgres.start()
+        valkey.start()
+        postgres.make_database()
+        migrate(settings.database_dsn(DatabaseRole.OWNER), database_passwords(settings))
+        yield Servers(settings, postgres, valkey)
+    finally:
+        valkey.stop()
+        postgres.stop()
+        shutil.rmtree(var, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Pools:
+    """One pool for each serving role."""
+
+    signin: Pool
+    web: Pool
+    worker: Pool
+    dispatch: Pool
+    job: Pool
+
+
+@pytest.fixture
+async def pools(servers: Servers) -> AsyncGenerator[Pools]:
+    made = {
+        role: Pool(
+            role, servers.settings.database_dsn(role), 6, search_path="jobs" if role is DatabaseRole.DISPATCH else None
+        )
+        for role in (
+            DatabaseRole.SIGNIN,
+            DatabaseRole.WEB,
+            DatabaseRole.WORKER,
+            DatabaseRole.DISPATCH,
+            DatabaseRole.JOB,
+        )
+    }
+    for pool in made.values():
+        await pool.open()
+    yield Pools(
+        made[DatabaseRole.SIGNIN],
+        made[DatabaseRole.WEB],
+        made[DatabaseRole.WORKER],
+        made[DatabaseRole.DISPATCH],
+        made[DatabaseRole.JOB],
+    )
+    for pool in made.values():
+        await pool.close()
+
+
+@dataclass(frozen=True)
+class Member:
+    """A person with a live session, and the company they were put into."""
+
+    person_id: UUID
+    company_id: UUID
+    company_slug: str
+    session_secret: str
+    email: str
+    role: str
+
+
+class World:
+    """Arranges people and companies directly as the owner, for tests of rooms above them."""
+
+    def __init__(self, owner: psycopg.Connection[dict[str, Any]]) -> None:
+        self._owner = owner
+
+    def company(self, kind: str = "startup") -> tuple[UUID, str]:
+        slug = f"c-{secrets.token_hex(6)}"
+        person = self._person(f"{slug}@founders.example")
+        row = self._owner.execute(
+            "INSERT INTO tenancy.companies (slug, name, kind, founded_by) VALUES (%s, %s, %s, %s) RETURNING id",
+            (slug, f"Company {slug}", kind, person),
+        ).fetchone()
+        assert row is not None
+        self._owner.execute(
+            "INSERT INTO tenancy.memberships (company_id, person_id, role) VALUES (%s, %s, 'founder')",
+            (row["id"], person),
+        )
+        self._owner.execute(
+            "INSERT INTO agents.agents (company_id, slug, name, purpose, instructions, tools)"
+            " VALUES (%s, 'chief-of-staff', 'Chief of staff', 'Answers.', 'Answer.', %s::jsonb)",
+            (
+                row["id"],
+                json.dumps(dict.fromkeys(TOOLS, "allow") | {"shell_run": "ask"}),
+            ),
+        )
+        return row["id"], slug
+
+    def member(self, company: tuple[UUID, str], role: str = "founder") -> Member:
+        email = f"{secrets.token_hex(6)}@people.example"
+        person = self._person(email)
+        self._owner.execute(
+            "INSERT INTO tenancy.memberships (company_id, person_id, role) VALUES (%s, %s, %s)",
+            (company[0], person, role),
+        )
+        return Member(person, company[0], company[1], self.session(person), email, role)
+
+    def session(self, person: object) -> str:
+        secret = secrets.token_urlsafe(24)
+        self._owner.execute(
+            "INSERT INTO identity.sessions (id, person_id, refresh_digest, access_digest, device_digest, user_agent,"
+            " address, idle_expires_at, absolute_expires_at) VALUES (gen_random_uuid(), %s, sha256(%s),"
+            " sha256(convert_to(%s, 'UTF8')), sha256('d'), 'test', '127.0.0.1', now() + interval '7 days',"
+            " now() + interval '90 days')",
+            (person, secrets.token_bytes(16), secret),
+        )
+        return secret
+
+    def _person(self, email: str) -> UUID:
+        row = self._owner.execute(
+            "INSERT INTO identity.people (email, email_key, name, verified_at) VALUES (%s, %s, %s, now()) RETURNING id",
+            (email, email, email.partition("@")[0]),
+        ).fetchone()
+        assert row is not None
+        return row["id"]
+
+
+@pytest.fixture
+def world(servers: Servers) -> Generator[World]:
+    with servers.as_owner() as owner:
+        yield World(owner)

@@ -130,9 +130,7 @@ class Settings(BaseSettings):
                 raise SettingsError(f"{path} can be read by others: run `chmod 600` on it")
             value = path.read_bytes().strip()
         except FileNotFoundError:
-            raise SettingsError(
-                f"{path} is missing: start once with `./operalta up`, or provide it"
-            ) from None
+            raise SettingsError(f"{path} is missing: start once with `./operalta up`, or provide it") from None
         except OSError as error:
             raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
         if len(value) < MINIMUM_SECRET_BYTES:
@@ -145,9 +143,7 @@ class Settings(BaseSettings):
             return self.database_url
         password = quote(self.secret(f"database-{role.value}").decode(), safe="")
         if self.database_url is None:
-            return (
-                f"postgresql://{role.value}:{password}@/operalta?host={quote(str(self.socket_path), safe='')}"
-            )
+            return f"postgresql://{role.value}:{password}@/operalta?host={quote(str(self.socket_path), safe='')}"
         parts = urlsplit(self.database_url)
         host = parts.netloc.rpartition("@")[2]
         query = f"?{parts.query}" if parts.query else ""

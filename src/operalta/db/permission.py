@@ -1,4 +1,4 @@
-"""The check that every use-case begins with: does the scope's role hold the permission?"""
+"""The check that every use-case begins with: whether the scope's role holds the permission."""
 
 from operalta.access.rules import Denied, Permission, decide
 from operalta.db.scope import Scope

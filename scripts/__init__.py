@@ -1,0 +1,1 @@
+"""Commands for those who change the product; nothing of it runs in a deployment."""

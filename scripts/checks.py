@@ -1,0 +1,68 @@
+"""`./operalta test`: lint, format, types, import contracts, all tests. With arguments, pytest alone with them.
+
+./operalta test                          everything, as continuous integration does
+./operalta test tests/identity -k grace  some tests
+./operalta test --soak                   the hours-long proofs
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from operalta.operations.privileges import CannotLeaveRoot, leave_root
+
+ROOT = Path(__file__).resolve().parent.parent
+STEPS = (
+    ("lint", ["ruff", "check", "."]),
+    ("format", ["ruff", "format", "--check", "."]),
+    ("import contracts", ["lint-imports", "--no-cache"]),
+    ("types", ["pyright"]),
+)
+
+
+def main() -> int:
+    """Run what is asked for and return the exit code of the first step that failed."""
+    os.chdir(ROOT)
+    arguments = sys.argv[1:]
+    with tempfile.TemporaryDirectory(prefix="operalta-checks-") as scratch:
+        environment = _environment(Path(scratch))
+        if not arguments:
+            for name, command in STEPS:
+                if code := _step(name, command, environment):
+                    print(f"{name} failed: `{' '.join(command)}` shows it again")
+                    return code
+        parallel = [] if any(argument.startswith("-n") for argument in arguments) else ["-n", "2"]
+        pytest = ["pytest", *parallel, "--dist", "loadgroup", "-p", "no:cacheprovider", *arguments]
+        return _step("tests", pytest, environment)
+
+
+def _environment(scratch: Path) -> dict[str, str]:
+    """Return an environment in which nothing is written into the checkout."""
+    return dict(os.environ) | {
+        "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ.get('PATH', '/usr/bin:/bin')}",
+        "RUFF_CACHE_DIR": str(scratch / "ruff"),
+        "PYTHONPYCACHEPREFIX": str(scratch / "bytecode"),
+        "HYPOTHESIS_STORAGE_DIRECTORY": str(scratch / "hypothesis"),
+        "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}",
+        "HOME": str(scratch),
+    }
+
+
+def _step(name: str, command: list[str], environment: dict[str, str]) -> int:
+    started = time.monotonic()
+    print(f"── {name}", flush=True)
+    code = subprocess.run(command, env=environment, check=False).returncode
+    if name != "tests":
+        print(f"   {name}: {'passed' if code == 0 else 'FAILED'} in {time.monotonic() - started:.0f} s", flush=True)
+    return code
+
+
+if __name__ == "__main__":
+    try:
+        leave_root(ROOT, (), {}, module="scripts.checks")
+    except CannotLeaveRoot as refused:
+        sys.exit(f"operalta: {refused}")
+    sys.exit(main())

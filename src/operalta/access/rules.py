@@ -1,0 +1,125 @@
+"""Permissions as one enum that reads like law, role templates for each kind of company, and `decide`."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from operalta.terms.registry import upholds
+
+
+class Permission(StrEnum):
+    """What a member may do in a company, as `resource:action`."""
+
+    COMPANY_READ = "company:read"
+    COMPANY_MANAGE = "company:manage"
+    MEMBERS_READ = "members:read"
+    MEMBERS_INVITE = "members:invite"
+    MEMBERS_MANAGE = "members:manage"
+    MEMORY_READ = "memory:read"
+    MEMORY_WRITE = "memory:write"
+    METRICS_READ = "metrics:read"
+    METRICS_WRITE = "metrics:write"
+    FILES_READ = "files:read"
+    FILES_WRITE = "files:write"
+    AGENTS_READ = "agents:read"
+    AGENTS_RUN = "agents:run"
+    AGENTS_MANAGE = "agents:manage"
+    WEB_FETCH = "web:fetch"
+    SHELL_RUN = "shell:run"
+    APPROVALS_READ = "approvals:read"
+    APPROVALS_DECIDE = "approvals:decide"
+    AUDIT_READ = "audit:read"
+
+
+class CompanyKind(StrEnum):
+    """What sort of company it is; the role templates differ by it."""
+
+    STARTUP = "startup"
+    INVESTOR = "investor"
+
+
+class Role(StrEnum):
+    """A member's role in one company."""
+
+    FOUNDER = "founder"
+    ADVISOR = "advisor"
+    INVESTOR = "investor"
+    OBSERVER = "observer"
+
+
+ALL = frozenset(Permission)
+OBSERVING = frozenset({Permission.COMPANY_READ, Permission.MEMORY_READ, Permission.METRICS_READ})
+READING = OBSERVING | {
+    Permission.MEMBERS_READ,
+    Permission.FILES_READ,
+    Permission.AGENTS_READ,
+    Permission.AGENTS_RUN,
+    Permission.APPROVALS_READ,
+}
+WORKING = READING | {
+    Permission.MEMORY_WRITE,
+    Permission.FILES_WRITE,
+    Permission.WEB_FETCH,
+    Permission.APPROVALS_DECIDE,
+}
+DEALING = WORKING | {Permission.METRICS_WRITE, Permission.AUDIT_READ}
+
+TEMPLATES: dict[CompanyKind, dict[Role, frozenset[Permission]]] = {
+    CompanyKind.STARTUP: {
+        Role.FOUNDER: ALL,
+        Role.ADVISOR: WORKING,
+        Role.INVESTOR: READING,
+        Role.OBSERVER: OBSERVING,
+    },
+    CompanyKind.INVESTOR: {
+        Role.FOUNDER: ALL,
+        Role.INVESTOR: DEALING,
+        Role.ADVISOR: READING | {Permission.MEMORY_WRITE, Permission.APPROVALS_DECIDE},
+        Role.OBSERVER: OBSERVING,
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """The permission is held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The permission is not held; `reason` is for logs and the audit log, not for strangers."""
+
+    reason: str
+
+
+@upholds("2.5.0", "2.5.1")
+def permissions_of(kind: str | None, role: str | None) -> frozenset[Permission]:
+    """Return what `role` may do in a company of `kind`; nothing for a role or kind that is not known."""
+    try:
+        return TEMPLATES[CompanyKind(kind or "")][Role(role or "")]
+    except ValueError:
+        return frozenset()
+
+
+@upholds("2.5.0", "2.5.3")
+def decide(kind: str | None, role: str | None, permission: Permission) -> Allowed | Denied:
+    """Decide whether `role` in a company of `kind` holds `permission`."""
+    if permission in permissions_of(kind, role):
+        return Allowed()
+    return Denied(f"role {role or 'none'} in a company of kind {kind or 'none'} does not hold {permission}")
+
+
+@upholds("2.5.4")
+def may_grant(kind: str | None, own_role: str | None, role: Role) -> bool:
+    """Tell whether a member with `own_role` may give `role`: never one that holds more than their own."""
+    own = permissions_of(kind, own_role)
+    return Permission.MEMBERS_INVITE in own and permissions_of(kind, role) <= own
+
+
+def table() -> list[tuple[str, str, str]]:
+    """Return every (kind, role, permission) that is granted, sorted: what the database's copy must hold."""
+    return sorted(
+        (kind.value, role.value, permission.value)
+        for kind, roles in TEMPLATES.items()
+        for role, permissions in roles.items()
+        for permission in permissions
+    )

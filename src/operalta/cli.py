@@ -1,0 +1,164 @@
+"""The command line. Each command says in its help what it does, with an example, and ends with a code to rely on.
+
+0 done · 1 refused or failed, the reason printed · 2 wrong use · 3 one is running already, or a check found a fault
+· 4 a check could not be carried out.
+"""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from operalta import __version__
+from operalta.settings import Settings, SettingsError
+
+application = typer.Typer(
+    name="operalta",
+    help="Operalta: a company's people and agents, working on its own memory. Start with: operalta up",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+audit_commands = typer.Typer(help="The audit log.", no_args_is_help=True)
+application.add_typer(audit_commands, name="audit")
+
+PROJECT = Path(__file__).resolve().parents[2]
+FAULT_FOUND = 3
+COULD_NOT_CHECK = 4
+
+
+def main() -> None:
+    """Run the command line and turn every known refusal into one line."""
+    from operalta.db.errors import DatabaseOutOfReach, SchemaFromTheFuture
+    from operalta.operations.deployment import AlreadyRunning, CannotStart
+    from operalta.operations.privileges import CannotLeaveRoot
+    from operalta.operations.servers import ServerFailed
+
+    try:
+        application()
+    except AlreadyRunning as refusal:
+        _say(str(refusal))
+        sys.exit(FAULT_FOUND)
+    except (
+        CannotStart,
+        ServerFailed,
+        CannotLeaveRoot,
+        SettingsError,
+        DatabaseOutOfReach,
+        SchemaFromTheFuture,
+    ) as refusal:
+        _say(str(refusal))
+        sys.exit(1)
+
+
+@application.callback(invoke_without_command=True)
+def options(version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False) -> None:
+    """Read the options that come before a command."""
+    if version:
+        print(f"operalta {__version__}")
+        raise typer.Exit
+
+
+@application.command()
+def up() -> None:
+    """Start everything on http://localhost:8080 and keep it running; Ctrl-C stops it.
+
+    Example: OPERALTA_PORT=9000 operalta up
+    """
+    from operalta.operations.privileges import leave_root
+    from operalta.operations.supervisor import Supervisor
+
+    settings = load_settings()
+    leave_root(PROJECT, (settings.var,))
+
+    def ready(link: str | None) -> None:
+        print(f"\n  Operalta is ready:  {settings.base_url}")
+        if link is not None:
+            print(f"  Become the operator (one use, 30 minutes):\n  {link}")
+        print("\n  Ctrl-C stops it.\n", flush=True)
+
+    Supervisor(settings, _say).run(ready)
+    _say("stopped")
+
+
+@application.command()
+def serve() -> None:
+    """Run one web process (`up` does this for you).
+
+    Example: OPERALTA_PROFILE=production operalta serve
+    """
+    from operalta.app import serve as serve_web
+
+    serve_web(load_settings())
+
+
+@application.command()
+def worker() -> None:
+    """Run one worker: agents' runs, mail, the sealing of the audit log (`up` does this for you).
+
+    Example: operalta worker
+    """
+    from operalta.worker import work
+
+    work(load_settings())
+
+
+@application.command()
+def migrate() -> None:
+    """Bring the database to this release, as its owner.
+
+    Example: OPERALTA_DATABASE_URL=postgresql://owner@db/operalta operalta migrate
+    """
+    from operalta.operations.deployment import migrate_database
+    from operalta.operations.secrets import make_missing_secrets
+
+    settings = load_settings()
+    make_missing_secrets(settings)
+    print(f"The database is at revision {migrate_database(settings)}.")
+
+
+@application.command("policy-check")
+def policy_check(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the gaps as JSON.")] = False,
+) -> None:
+    """Read the database's catalogue and find gaps in row security; ends with 3 where there is one.
+
+    Example: operalta policy-check --json
+    """
+    import psycopg
+
+    from operalta.db.policy_check import check_policies
+    from operalta.settings import DatabaseRole
+
+    with psycopg.connect(load_settings().database_dsn(DatabaseRole.VERIFIER), connect_timeout=10) as connection:
+        gaps = check_policies(connection)
+    if as_json:
+        print(json.dumps([asdict(gap) for gap in gaps], indent=2))
+    else:
+        for gap in gaps:
+            print(f"{gap.place}: {gap.fault}\n    mend: {gap.mend}")
+        print("No gap in row security." if not gaps else f"{len(gaps)} gaps.")
+    if gaps:
+        raise typer.Exit(FAULT_FOUND)
+
+
+def load_settings() -> Settings:
+    """Read the settings. Raise SettingsError with every fault in them."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = [
+            f"  OPERALTA_{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
+            if fault["loc"]
+            else f"  {fault['msg']}"
+            for fault in error.errors()
+        ]
+        raise SettingsError("The configuration cannot be used:\n" + "\n".join(faults)) from error
+
+
+def _say(text: str) -> None:
+    print(f"operalta: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,1 @@
+"""Migrations, written as SQL. Each makes a table together with its policies."""

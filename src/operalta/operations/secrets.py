@@ -1,0 +1,44 @@
+"""The secrets of the embedded profile: made once, at first start, as files that only their owner may read."""
+
+import os
+import secrets
+from pathlib import Path
+
+from operalta.settings import DatabaseRole, Settings
+
+_NAMES = ("database-postgres", "redis", "root-key", "pepper-1", "refresh-key", "link-key")
+
+
+def make_missing_secrets(settings: Settings) -> None:
+    """Make the folder of secrets and whatever is missing in it; what is there stays as it is."""
+    folder = settings.secrets_path
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in (*_NAMES, *(f"database-{role.value}" for role in DatabaseRole)):
+        _make(folder / name)
+
+
+def database_passwords(settings: Settings) -> dict[DatabaseRole, str]:
+    """Return the passwords of the database's serving roles."""
+    return {
+        role: settings.secret(f"database-{role.value}").decode()
+        for role in DatabaseRole
+        if role is not DatabaseRole.OWNER
+    }
+
+
+def _make(path: Path) -> None:
+    if path.exists():
+        return
+    # Written aside and linked, so that a crash or a second start in the same moment leaves one whole secret.
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_urlsafe(48))
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(fresh, path)
+    except FileExistsError:
+        pass
+    finally:
+        fresh.unlink()

@@ -1,0 +1,128 @@
+"""Pages: the facts that every page's frame shows, and the way a template becomes an answer."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from operalta.access.rules import permissions_of
+from operalta.db.scope import Scope
+from operalta.identity.own_account import me
+from operalta.kernel.errors import InvalidInput, Refusal
+from operalta.tenancy.service import my_companies
+from operalta.web import cookies
+from operalta.web.rendering import render
+
+Errors = Sequence[Mapping[str, str]]
+_NOTICES = {
+    "saved": ("ok", "Saved."),
+    "sent": ("ok", "Sent."),
+    "deleted": ("ok", "Deleted."),
+    "revoked": ("ok", "Revoked."),
+    "verified": ("ok", "The address is verified. Sign in to go on."),
+    "address-verified": ("ok", "Your address is verified."),
+    "password-changed": ("ok", "The password is changed. Every other session has ended."),
+    "password-reset": ("ok", "The password is set and all sessions have ended. Sign in with the new one."),
+    "signed-out": ("ok", "You are signed out."),
+    "operator": ("ok", "You are the operator now."),
+    "decided": ("ok", "Your decision is recorded."),
+    "invited": ("ok", "The invitation is on its way."),
+    "recorded": ("ok", "Recorded."),
+    "stopped": ("ok", "Stopping."),
+    "log-whole": ("ok", "The log was checked: every sealed event is whole."),
+}
+
+
+def bare_frame(request: Request, *, errors: Errors = ()) -> dict[str, Any]:
+    """Return the frame of a page for somebody who is not signed in (or whom we could not look up)."""
+    appearance = request.cookies.get(cookies.APPEARANCE, "auto")
+    notice = _NOTICES.get(request.query_params.get("notice", ""))
+    return {
+        "appearance": appearance if appearance in {"light", "dark"} else "auto",
+        "person": None,
+        "companies": [],
+        "company": None,
+        "permissions": frozenset[str](),
+        "approvals_waiting": 0,
+        "notice": {"kind": notice[0], "text": notice[1]} if notice else None,
+        "errors": list(errors),
+        "nav": "",
+        "request_id": str(request.state.request_id),
+    }
+
+
+async def frame(request: Request, scope: Scope, *, nav: str = "", errors: Errors = ()) -> dict[str, Any]:
+    """Return the frame of a page for the person (and the company) of `scope`."""
+    from operalta.agents.service import count_waiting_approvals
+
+    person = await me(scope)
+    actor = scope.actor
+    built = bare_frame(request, errors=errors)
+    companies = await my_companies(scope)
+    built |= {
+        "person": {"name": person.name, "email": person.email, "is_operator": person.is_operator},
+        "companies": [{"slug": each.slug, "name": each.name, "role": each.role} for each in companies],
+        "nav": nav,
+    }
+    if actor.company_id is not None:
+        here = next(each for each in companies if each.id == actor.company_id)
+        built |= {
+            "company": {"slug": here.slug, "name": here.name, "kind": here.kind, "role": actor.role},
+            "permissions": {permission.value for permission in permissions_of(actor.company_kind, actor.role)},
+            "approvals_waiting": await count_waiting_approvals(scope),
+        }
+    return built
+
+
+async def page(
+    request: Request,
+    scope: Scope,
+    template: str,
+    context: Mapping[str, Any],
+    *,
+    nav: str = "",
+    errors: Errors = (),
+    status: HTTPStatus = HTTPStatus.OK,
+) -> HTMLResponse:
+    """Return the page `template` (such as `pages/memory.html`) for the person of `scope`."""
+    built = await frame(request, scope, nav=nav, errors=errors)
+    return HTMLResponse(render(template, {**context, "page": built}), status)
+
+
+def render_bare(request: Request, template: str, context: Mapping[str, Any], *, errors: Errors = ()) -> str:
+    """Return the text of a page without a signed-in frame."""
+    return render(template, {**context, "page": bare_frame(request, errors=errors)})
+
+
+def bare_page(
+    request: Request,
+    template: str,
+    context: Mapping[str, Any],
+    *,
+    errors: Errors = (),
+    status: HTTPStatus = HTTPStatus.OK,
+) -> HTMLResponse:
+    """Return a page without a signed-in frame."""
+    return HTMLResponse(render_bare(request, template, context, errors=errors), status)
+
+
+def form_errors(refusal: Refusal) -> list[dict[str, str]]:
+    """Return what a form shows of a refusal: its text, at the field at fault where there is one."""
+    field = refusal.field if isinstance(refusal, InvalidInput) else None
+    return [{"field": field or "", "text": refusal.public_text}]
+
+
+def go_to(path: str, notice: str | None = None) -> RedirectResponse:
+    """Answer a form: 303 to a path of ours, with the name of a notice to show there."""
+    if notice is not None:
+        path += ("&" if "?" in path else "?") + f"notice={notice}"
+    return RedirectResponse(path, HTTPStatus.SEE_OTHER)
+
+
+def safe_next(path: str) -> str:
+    """Return `path` if it is a path of this site, else the start page: no redirect leads elsewhere."""
+    if path.startswith("/") and not path.startswith(("//", "/\\")) and "\\" not in path and path.isprintable():
+        return path
+    return "/"

@@ -1,0 +1,33 @@
+"""What the routes call: every wired service, made once by `app.py`."""
+
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from operalta.db.pools import Pool
+from operalta.guard.limiter import Limiter
+from operalta.identity.accounts import Accounts
+from operalta.identity.sessions import Sessions
+from operalta.identity.tokens import AccessTokens
+from operalta.settings import Settings
+from operalta.workspace.files.service import FileStore
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The wired application."""
+
+    settings: Settings
+    web: Pool
+    signin: Pool
+    limiter: Limiter
+    tokens: AccessTokens
+    accounts: Accounts
+    sessions: Sessions
+    files: FileStore
+
+
+def services_of(request: Request) -> Services:
+    """Return the services of the application that `request` came to."""
+    services: Services = request.app.state.services
+    return services
