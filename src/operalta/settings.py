@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from operalta.terms.registry import upholds
 
 MINIMUM_SECRET_BYTES = 32
+MINIMUM_BCRYPT_COST = 12
 
 
 class Profile(StrEnum):
@@ -74,6 +75,7 @@ class Settings(BaseSettings):
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     trusted_proxies: tuple[str, ...] = ()
+    bcrypt_cost: Annotated[int, Field(ge=4, le=16, description="Production takes 12 and more.")] = 12
     database_pool_size: Annotated[int, Field(ge=1, le=200)] = 8
 
     @model_validator(mode="after")
@@ -85,6 +87,8 @@ class Settings(BaseSettings):
             problems.append("set OPERALTA_TLS_CERTIFICATE and OPERALTA_TLS_KEY, or OPERALTA_TRUSTED_PROXIES")
         if not (self.public_url or "").startswith("https://"):
             problems.append("set OPERALTA_PUBLIC_URL to the https:// address of this deployment")
+        if self.bcrypt_cost < MINIMUM_BCRYPT_COST:
+            problems.append(f"set OPERALTA_BCRYPT_COST to {MINIMUM_BCRYPT_COST} or more")
         if self.smtp_url is None:
             problems.append("set OPERALTA_SMTP_URL: the outbox page is for local use only")
         if problems:

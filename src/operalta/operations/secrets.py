@@ -4,9 +4,10 @@ import os
 import secrets
 from pathlib import Path
 
+from operalta.sealing.keys import new_root_key_text
 from operalta.settings import DatabaseRole, Settings
 
-_NAMES = ("database-postgres", "redis", "root-key", "pepper-1", "refresh-key", "link-key")
+_NAMES = ("database-postgres", "redis", "pepper-1", "refresh-key", "limit-key")
 
 
 def make_missing_secrets(settings: Settings) -> None:
@@ -14,7 +15,8 @@ def make_missing_secrets(settings: Settings) -> None:
     folder = settings.secrets_path
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in (*_NAMES, *(f"database-{role.value}" for role in DatabaseRole)):
-        _make(folder / name)
+        _make(folder / name, secrets.token_urlsafe(48).encode())
+    _make(folder / "root-key", new_root_key_text())
 
 
 def database_passwords(settings: Settings) -> dict[DatabaseRole, str]:
@@ -26,14 +28,14 @@ def database_passwords(settings: Settings) -> dict[DatabaseRole, str]:
     }
 
 
-def _make(path: Path) -> None:
+def _make(path: Path, secret: bytes) -> None:
     if path.exists():
         return
     # Written aside and linked, so that a crash or a second start in the same moment leaves one whole secret.
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_urlsafe(48))
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(secret)
         file.flush()
         os.fsync(file.fileno())
     try:

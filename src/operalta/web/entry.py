@@ -22,8 +22,7 @@ from operalta.db.scope import Origin, Scope, open_company_scope, open_person_sco
 from operalta.guard import rules
 from operalta.guard.rules import Rule, Subjects
 from operalta.guard.subjects import person_identity
-from operalta.identity.errors import InvalidToken
-from operalta.identity.tokens import AccessClaims
+from operalta.identity.tokens import AccessClaims, InvalidToken
 from operalta.kernel.errors import NotAllowed, NotSignedIn, Refusal
 from operalta.kernel.ids import RequestId
 from operalta.terms.registry import upholds
@@ -191,7 +190,7 @@ async def _claims(request: Request, services: Services, origin: Origin) -> Acces
     presented = request.cookies.get(cookies.ACCESS)
     if presented is not None:
         try:
-            claims = services.tokens.verify(presented)
+            claims = services.tokens.verify_access(presented)
         except InvalidToken:
             pass
         else:
@@ -217,7 +216,7 @@ async def _renew(request: Request, services: Services, origin: Origin) -> Access
             remember_session(request, SessionCookies())
         raise
     remember_session(request, SessionCookies(renewed.access_token, renewed.refresh_token, renewed.device_secret))
-    return services.tokens.verify(renewed.access_token)
+    return services.tokens.verify_access(renewed.access_token)
 
 
 async def _count_person(

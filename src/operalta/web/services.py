@@ -9,8 +9,9 @@ from operalta.guard.limiter import Limiter
 from operalta.identity.accounts import Accounts
 from operalta.identity.sessions import Sessions
 from operalta.identity.tokens import AccessTokens
+from operalta.sealing.signing import SigningKeyRing
 from operalta.settings import Settings
-from operalta.workspace.files.service import FileStore
+from operalta.workspace.files.file_store import FileStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Services:
     accounts: Accounts
     sessions: Sessions
     files: FileStore
+    audit_keys: SigningKeyRing
 
 
 def services_of(request: Request) -> Services:

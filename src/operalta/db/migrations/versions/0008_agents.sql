@@ -47,7 +47,7 @@ CREATE TABLE agents.runs (
     private_to uuid,
     route text NOT NULL CHECK (length(route) <= 80),
     status text NOT NULL DEFAULT 'queued'
-        CHECK (status IN ('queued', 'running', 'waiting', 'finished', 'failed', 'stopped')),
+        CHECK (status IN ('queued', 'running', 'waiting_for_approval', 'finished', 'failed', 'stopped')),
     claim_digest bytea,
     claim_expires_at timestamptz,
     attempts integer NOT NULL DEFAULT 0,
@@ -63,7 +63,7 @@ CREATE TABLE agents.runs (
     FOREIGN KEY (company_id, parent_run_id) REFERENCES agents.runs (company_id, id)
 );
 CREATE INDEX runs_conversation ON agents.runs (company_id, conversation_id, created_at);
-CREATE INDEX runs_open ON agents.runs (claim_expires_at) WHERE status IN ('queued', 'running', 'waiting');
+CREATE INDEX runs_open ON agents.runs (claim_expires_at) WHERE status IN ('queued', 'running', 'waiting_for_approval');
 CALL scope.guard_table('agents.runs');
 GRANT SELECT (company_id, id, conversation_id, message_id, agent_id, person_id, session_id, parent_run_id, private_to, route,
     status, attempts, stop_requested_at, created_at, started_at, finished_at, failure) ON agents.runs TO operalta_web, operalta_worker;
@@ -79,7 +79,7 @@ CREATE POLICY run_update ON agents.runs FOR UPDATE TO operalta_worker
         AND id = (SELECT scope.scope_run()));
 CREATE POLICY stop_update ON agents.runs FOR UPDATE TO operalta_web
     USING (scope.is_company_member_with_role(company_id, (SELECT scope.roles_permitted('agents:run')))
-        AND person_id = (SELECT scope.scope_person()) AND status IN ('queued', 'running', 'waiting'))
+        AND person_id = (SELECT scope.scope_person()) AND status IN ('queued', 'running', 'waiting_for_approval'))
     WITH CHECK (scope.is_company_member_with_role(company_id, (SELECT scope.roles_permitted('agents:run'))));
 
 -- Makes a run for a message that the person of the scope wrote in their own session, and queues it. At most one for a message.
@@ -112,7 +112,7 @@ DECLARE
 BEGIN
     UPDATE agents.runs SET status = 'running', claim_digest = sha256(convert_to(secret, 'UTF8')), attempts = attempts + 1,
             claim_expires_at = now() + interval '15 seconds', started_at = coalesce(started_at, now())
-        WHERE id = run AND status IN ('queued', 'running', 'waiting') AND (claim_expires_at IS NULL OR claim_expires_at < now());
+        WHERE id = run AND status IN ('queued', 'running', 'waiting_for_approval') AND (claim_expires_at IS NULL OR claim_expires_at < now());
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
@@ -155,7 +155,10 @@ BEGIN
     FOR lost IN SELECT run.id FROM agents.runs AS run
         WHERE ((run.status = 'running' AND run.claim_expires_at < now() - interval '1 second')
             OR (run.status = 'queued' AND run.created_at < now() - interval '5 seconds')
-            OR (run.status = 'waiting' AND run.stop_requested_at IS NOT NULL))
+            OR (run.status = 'waiting_for_approval' AND run.stop_requested_at IS NOT NULL)
+            OR (run.status = 'waiting_for_approval' AND EXISTS (SELECT FROM agents.approvals AS lapsed
+                WHERE lapsed.company_id = run.company_id AND lapsed.run_id = run.id AND lapsed.decision IS NULL
+                  AND lapsed.expires_at < now())))
           AND NOT EXISTS (SELECT FROM jobs.procrastinate_jobs AS job WHERE job.task_name = 'run_agent'
               AND job.args ->> 'subject' = run.id::text AND job.status = 'todo')
         FOR UPDATE OF run SKIP LOCKED LIMIT 100
@@ -320,7 +323,7 @@ CREATE POLICY person_decide ON agents.approvals FOR UPDATE TO operalta_web
 CREATE FUNCTION agents.resume_run(run uuid) RETURNS boolean LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
 BEGIN
     IF scope.scope_kind() IS DISTINCT FROM 'person' OR NOT EXISTS (SELECT FROM agents.runs AS waiting
-        WHERE waiting.company_id = scope.scope_company() AND waiting.id = run AND waiting.status IN ('waiting', 'running')
+        WHERE waiting.company_id = scope.scope_company() AND waiting.id = run AND waiting.status IN ('waiting_for_approval', 'running')
           AND (waiting.private_to IS NULL OR waiting.private_to = scope.scope_person())) THEN
         RETURN false;
     END IF;

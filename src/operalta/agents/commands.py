@@ -1,0 +1,222 @@
+"""What a person typed, read as a command. Pure, bounded, and never an error: odd input is a question.
+
+Two kinds of command are told apart. A *typed* command begins with a slash and is exactly what it says. A
+*phrase* ("record a decision that …") is understood from prose: what follows is composed, so the tool policy
+never takes it for the person's own command.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TypeAlias
+
+from operalta.agents.canonical import JsonValue
+from operalta.agents.company_tools import (
+    LONGEST_BODY,
+    LONGEST_COMMAND,
+    LONGEST_FILE,
+    LONGEST_PATH,
+    LONGEST_QUERY,
+    LONGEST_SLUG,
+    LONGEST_TITLE,
+    LONGEST_URL,
+    NOTES_FOLDER,
+)
+
+LONGEST_MESSAGE = LONGEST_FILE + LONGEST_PATH + 100
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A call of one tool. `typed` is false where it was understood from prose."""
+
+    word: str
+    tool: str
+    arguments: Mapping[str, JsonValue]
+    typed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Help:
+    """The person wants to know what can be typed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """A slash command that cannot be used; `advice` says how it is written."""
+
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Anything else."""
+
+    text: str
+
+
+Parsed: TypeAlias = Command | Help | Malformed | Question
+
+
+@dataclass(frozen=True, slots=True)
+class CommandForm:
+    """How a command is written and what it is for; `read` gives its arguments, or None."""
+
+    usage: str
+    purpose: str
+    tool: str
+    read: Callable[[str], Mapping[str, JsonValue] | None]
+
+
+def _one_line(text: str, longest: int) -> str | None:
+    return text if 0 < len(text) <= longest and len(text.splitlines()) == 1 else None
+
+
+def _single(argument: str, longest: int) -> Callable[[str], Mapping[str, JsonValue] | None]:
+    def read(rest: str) -> Mapping[str, JsonValue] | None:
+        value = _one_line(rest, longest)
+        return None if value is None else {argument: value}
+
+    return read
+
+
+def _entry(kind: str) -> Callable[[str], Mapping[str, JsonValue] | None]:
+    def read(rest: str) -> Mapping[str, JsonValue] | None:
+        title, _, body = (part.strip() for part in rest.partition("|"))
+        if _one_line(title, LONGEST_TITLE) is None or len(body) > LONGEST_BODY:
+            return None
+        return {"kind": kind, "title": title, "body": body}
+
+    return read
+
+
+def _file(rest: str) -> Mapping[str, JsonValue] | None:
+    path, bar, content = rest.partition("|")
+    path = path.strip()
+    content = content.strip()
+    if not bar or _one_line(path, LONGEST_PATH) is None or len(content) > LONGEST_FILE:
+        return None
+    return {"path": path, "content": content}
+
+
+def _optional(argument: str, longest: int) -> Callable[[str], Mapping[str, JsonValue] | None]:
+    required = _single(argument, longest)
+    return lambda rest: required(rest) if rest else {}
+
+
+COMMANDS: Mapping[str, CommandForm] = MappingProxyType(
+    {
+        "decide": CommandForm(
+            "/decide Title | what was decided and why",
+            "Record a decision",
+            "memory_record",
+            _entry("decision"),
+        ),
+        "hypothesis": CommandForm(
+            "/hypothesis Title | what we believe",
+            "Record a hypothesis",
+            "memory_record",
+            _entry("hypothesis"),
+        ),
+        "experiment": CommandForm(
+            "/experiment Title | what we try", "Record an experiment", "memory_record", _entry("experiment")
+        ),
+        "blocker": CommandForm(
+            "/blocker Title | what is in the way", "Record a blocker", "memory_record", _entry("blocker")
+        ),
+        "find": CommandForm("/find words", "Search the memory", "memory_search", _single("query", LONGEST_QUERY)),
+        "search": CommandForm("/search words", "Search the files", "files_search", _single("query", LONGEST_QUERY)),
+        "read": CommandForm("/read path", "Read a file", "files_read", _single("path", LONGEST_PATH)),
+        "write": CommandForm("/write path | content", "Write a file", "files_write", _file),
+        "list": CommandForm("/list folder", "List files", "files_list", _optional("folder", LONGEST_PATH)),
+        "metric": CommandForm(
+            "/metric slug", "Read a metric, or list all", "metrics_read", _optional("slug", LONGEST_SLUG)
+        ),
+        "fetch": CommandForm("/fetch https://…", "Fetch a web page", "web_fetch", _single("url", LONGEST_URL)),
+        "run": CommandForm(
+            "/run command", "Run a command in the sandbox", "shell_run", _single("command", LONGEST_COMMAND)
+        ),
+    }
+)
+
+_SLASH = re.compile(r"/([A-Za-z]+)(?:\s+(.*))?\Z", re.DOTALL | re.ASCII)
+_SHOWN = 40
+
+
+def parse(text: str) -> Parsed:
+    """Read a message. A slash command is the whole message, outer white space aside."""
+    text = text.strip()
+    if len(text) > LONGEST_MESSAGE:
+        return Malformed("This message is too long. Send the text as a file instead.")
+    found = _SLASH.match(text)
+    if found is not None:
+        return _typed(found[1].translate(_ASCII_LOWER), (found[2] or "").strip())
+    return _phrase(text) or Question(text)
+
+
+def usage_lines() -> tuple[tuple[str, str], ...]:
+    """Return what can be typed and what each does, in the order in which it is shown."""
+    return tuple((form.usage, form.purpose) for form in COMMANDS.values())
+
+
+def _typed(word: str, rest: str) -> Parsed:
+    if word == "help":
+        return Help()
+    form = COMMANDS.get(word)
+    if form is None:
+        return Malformed(f"There is no command /{word[:_SHOWN]}. Type /help to see what there is.")
+    arguments = form.read(rest)
+    if arguments is None:
+        return Malformed(f"Write it like this: {form.usage}")
+    return Command(word, form.tool, MappingProxyType(dict(arguments)), typed=True)
+
+
+_ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
+_POLITE = r"(?:please\s+|can\s+you\s+|could\s+you\s+)*"
+_RECORD = re.compile(
+    _POLITE + r"(?:record|note|log|add)\s+"
+    r"(?:(?:a|an|the)\s+(?:new\s+)?(decision|hypothesis|experiment|blocker)(?:\s+that\b|\s*:|\s+about\b)|that\b)"
+    r"\s*(\S.*)\Z",
+    re.IGNORECASE | re.DOTALL | re.ASCII,
+)
+_WRITE = re.compile(
+    _POLITE + r"(?:write|create|save)\s+(?:a|the)\s+(?:new\s+)?file\s+(?:called\s+|named\s+)?(\S{1,400})\s+"
+    r"(?:with|saying|that\s+says|containing)\s*(?:the\s+(?:text|content)\s*)?:?\s*(\S.*)\Z",
+    re.IGNORECASE | re.DOTALL | re.ASCII,
+)
+_FETCH = re.compile(_POLITE + r"(?:fetch|open)\s+(https?://\S{1,2040}?)[.,;!?]?\Z", re.IGNORECASE | re.ASCII)
+_READ = re.compile(_POLITE + r"(?:read|show\s+me)\s+(?:the\s+)?file\s+(\S{1,400}?)[.,;!?]?\Z", re.IGNORECASE | re.ASCII)
+_OUTER_QUOTES = "\"'“”„«»`"
+
+
+def _phrase(text: str) -> Command | None:
+    if found := _RECORD.match(text):
+        return _composed_entry((found[1] or "decision").lower(), found[2].strip())
+    if found := _WRITE.match(text):
+        path = found[1].strip(_OUTER_QUOTES)
+        content = _without_outer_quotes(found[2].strip())
+        path = path if "/" in path else NOTES_FOLDER + path
+        if 0 < len(path) <= LONGEST_PATH and len(content) <= LONGEST_FILE:
+            return Command("write", "files_write", {"path": path, "content": content}, typed=False)
+    if found := _FETCH.match(text):
+        return Command("fetch", "web_fetch", {"url": found[1]}, typed=False)
+    if found := _READ.match(text):
+        return Command("read", "files_read", {"path": found[1].strip(_OUTER_QUOTES)}, typed=False)
+    return None
+
+
+def _composed_entry(kind: str, statement: str) -> Command | None:
+    if len(statement) > LONGEST_BODY:
+        return None
+    sentence = statement[0].upper() + statement[1:]
+    first_line = sentence.splitlines()[0].rstrip(" .")
+    title = first_line if len(first_line) <= LONGEST_TITLE else first_line[: LONGEST_TITLE - 1] + "…"
+    body = "" if sentence.rstrip(" .") == title else sentence
+    return Command(kind, "memory_record", {"kind": kind, "title": title or sentence[:1], "body": body}, typed=False)
+
+
+def _without_outer_quotes(text: str) -> str:
+    if len(text) > 1 and text[0] in _OUTER_QUOTES and text[-1] in _OUTER_QUOTES:
+        return text[1:-1]
+    return text

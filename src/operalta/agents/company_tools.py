@@ -1,0 +1,215 @@
+"""The company's own tools as declared to the policy: memory, metrics, files, the web, the shell, delegation.
+
+Only what they are stands here; the functions that do the work are the other rooms' service functions, bound
+at wiring (`ToolRegistry.bind`).
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from operalta.agents.registry import SinkType, ToolClass, ToolDeclaration, ToolRegistry
+
+LONGEST_TITLE = 200
+LONGEST_BODY = 20_000
+LONGEST_FILE = 80_000
+LONGEST_PATH = 400
+LONGEST_QUERY = 400
+LONGEST_URL = 2_048
+LONGEST_COMMAND = 4_000
+LONGEST_SLUG = 80
+NOTES_FOLDER = "notes/"
+SHELL_NOT_PROVEN = "The sandbox for commands has not proven itself on this server, so there is no shell."
+
+Title = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_TITLE)]
+Body = Annotated[str, StringConstraints(max_length=LONGEST_BODY)]
+Path = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_PATH)]
+Query = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_QUERY)]
+Slug = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_SLUG)]
+RecordKind = Literal["decision", "hypothesis", "experiment", "blocker"]
+
+
+class Arguments(BaseModel):
+    """What all tools' arguments share: unknown fields are refused, and what was validated stays."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MemorySearch(Arguments):
+    """What to look for in the ledger; `kind` narrows it."""
+
+    query: Query
+    kind: RecordKind | None = None
+
+
+class MemoryRecord(Arguments):
+    """A new entry of the ledger."""
+
+    kind: RecordKind
+    title: Title
+    body: Body = ""
+
+
+class MetricsRead(Arguments):
+    """The metric to read; without a slug, the list of metrics."""
+
+    slug: Slug | None = None
+
+
+class FilesList(Arguments):
+    """The folder to list; the top one unless given."""
+
+    folder: Annotated[str, StringConstraints(max_length=LONGEST_PATH)] = ""
+
+
+class FilesRead(Arguments):
+    """The file to read."""
+
+    path: Path
+
+
+class FilesSearch(Arguments):
+    """Words to look for in files."""
+
+    query: Query
+
+
+class FilesWrite(Arguments):
+    """The file to write and all of its new content."""
+
+    path: Path
+    content: Annotated[str, StringConstraints(max_length=LONGEST_FILE)]
+
+
+class WebFetch(Arguments):
+    """The page to fetch."""
+
+    url: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_URL)]
+
+
+class ShellRun(Arguments):
+    """The command line to run in the sandbox, and how long it may take at most (the server caps it)."""
+
+    command: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_COMMAND)]
+    seconds: Annotated[int, Field(ge=1, le=600)] = 60
+
+
+class Delegate(Arguments):
+    """The agent of this company that is to help, by its slug, and its task."""
+
+    agent: Slug
+    task: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_BODY)]
+
+
+COMPANY_TOOLS: tuple[ToolDeclaration, ...] = (
+    ToolDeclaration(
+        name="memory_search",
+        title="Search the memory",
+        purpose="Find decisions, hypotheses, experiments and blockers of this company by their words.",
+        tool_class=ToolClass.READ,
+        permission="memory:read",
+        arguments=MemorySearch,
+        sinks={"query": SinkType.QUERY, "kind": SinkType.CHOICE},
+        reversible=True,
+    ),
+    ToolDeclaration(
+        name="memory_record",
+        title="Record in the memory",
+        purpose="Add a decision, hypothesis, experiment or blocker to the company's ledger for all to see.",
+        tool_class=ToolClass.WRITE_SHARED,
+        permission="memory:write",
+        arguments=MemoryRecord,
+        sinks={"kind": SinkType.CHOICE, "title": SinkType.BODY, "body": SinkType.BODY},
+        verbs=frozenset({"record", "note", "log", "add", "keep"}),
+    ),
+    ToolDeclaration(
+        name="metrics_read",
+        title="Read metrics",
+        purpose="List the company's metrics, or read one metric's points.",
+        tool_class=ToolClass.READ,
+        permission="metrics:read",
+        arguments=MetricsRead,
+        sinks={"slug": SinkType.RECORD},
+        reversible=True,
+    ),
+    ToolDeclaration(
+        name="files_list",
+        title="List files",
+        purpose="List the files in a folder of the company's workspace.",
+        tool_class=ToolClass.READ,
+        permission="files:read",
+        arguments=FilesList,
+        sinks={"folder": SinkType.PATH},
+        reversible=True,
+    ),
+    ToolDeclaration(
+        name="files_read",
+        title="Read a file",
+        purpose="Read one file of the company's workspace.",
+        tool_class=ToolClass.READ,
+        permission="files:read",
+        arguments=FilesRead,
+        sinks={"path": SinkType.PATH},
+        reversible=True,
+    ),
+    ToolDeclaration(
+        name="files_search",
+        title="Search files",
+        purpose="Find passages in the company's files by their words.",
+        tool_class=ToolClass.READ,
+        permission="files:read",
+        arguments=FilesSearch,
+        sinks={"query": SinkType.QUERY},
+        reversible=True,
+    ),
+    ToolDeclaration(
+        name="files_write",
+        title="Write a file",
+        purpose="Write a file of the company's workspace, replacing what it held. New notes go below notes/.",
+        tool_class=ToolClass.WRITE_OWN,
+        permission="files:write",
+        arguments=FilesWrite,
+        sinks={"path": SinkType.PATH, "content": SinkType.BODY},
+        verbs=frozenset({"write", "save", "create", "make", "store", "note"}),
+        own_folder=NOTES_FOLDER,
+    ),
+    ToolDeclaration(
+        name="web_fetch",
+        title="Fetch a web page",
+        purpose="Fetch one page of the public web by its whole address.",
+        tool_class=ToolClass.EGRESS,
+        permission="web:fetch",
+        arguments=WebFetch,
+        sinks={"url": SinkType.URL},
+        verbs=frozenset({"fetch", "open", "read", "get", "load"}),
+    ),
+    ToolDeclaration(
+        name="shell_run",
+        title="Run a command",
+        purpose="Run a command line in the sandbox, on a copy of this run's files, without network.",
+        tool_class=ToolClass.EXECUTE,
+        permission="shell:run",
+        arguments=ShellRun,
+        sinks={"command": SinkType.BODY, "seconds": SinkType.CHOICE},
+        verbs=frozenset({"run", "execute"}),
+        absent_because=SHELL_NOT_PROVEN,
+    ),
+    ToolDeclaration(
+        name="delegate",
+        title="Delegate to another agent",
+        purpose="Give a task to another agent of this company. It may do no more than you may.",
+        tool_class=ToolClass.WRITE_SHARED,
+        permission="agents:run",
+        arguments=Delegate,
+        sinks={"agent": SinkType.RECORD, "task": SinkType.BODY},
+        verbs=frozenset({"delegate", "hand", "ask", "assign"}),
+    ),
+)
+
+
+def company_registry() -> ToolRegistry:
+    """Return a new registry with the company's own tools declared, open for binding."""
+    registry = ToolRegistry()
+    for declaration in COMPANY_TOOLS:
+        registry.declare(declaration)
+    return registry

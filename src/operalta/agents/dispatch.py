@@ -1,0 +1,87 @@
+"""Claims: the dispatcher takes a run by its id and gets a secret that opens the run's scope, and nothing else.
+
+It works as the dispatcher's database role, which sees the queue and ids but no content.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import structlog
+
+from operalta.agents import store
+from operalta.db.errors import DatabaseOutOfReach
+from operalta.db.pools import Pool
+
+HEARTBEAT_SECONDS = 2.0
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Claim:
+    """A claim that is held. `stop` is set when the person wants the run to stop, `lost` when the claim is gone."""
+
+    run_id: UUID
+    secret: str
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    lost: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Dispatcher:
+    """Takes and keeps claims."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    @asynccontextmanager
+    async def claimed(self, run_id: UUID) -> AsyncGenerator[Claim | None]:
+        """Claim a run and keep the claim alive inside the block. None: it is over, or somebody else has it."""
+        async with self._pool.acquire() as connection:
+            secret = await store.claim(connection, run_id)
+            await connection.commit()
+        if secret is None:
+            yield None
+            return
+        claim = Claim(run_id, secret)
+        beat = asyncio.create_task(self._keep(claim))
+        try:
+            yield claim
+        finally:
+            beat.cancel()
+            with suppress(asyncio.CancelledError):
+                await beat
+            with suppress(DatabaseOutOfReach):
+                async with self._pool.acquire() as connection:
+                    await store.release_claim(connection, run_id, claim.secret)
+                    await connection.commit()
+
+    async def abandon(self, claim: Claim, why: str) -> None:
+        """End a run for which no scope can be opened."""
+        async with self._pool.acquire() as connection:
+            await store.abandon(connection, claim.run_id, claim.secret, why)
+            await connection.commit()
+
+    async def rescue(self) -> list[UUID]:
+        """Queue again the runs that lost their worker. Called every few seconds."""
+        async with self._pool.acquire() as connection:
+            rescued = await store.rescue(connection)
+            await connection.commit()
+        return rescued
+
+    async def _keep(self, claim: Claim) -> None:
+        while True:
+            try:
+                async with self._pool.acquire() as connection:
+                    held, stop = await store.keep_claim(connection, claim.run_id, claim.secret)
+                    await connection.commit()
+            except DatabaseOutOfReach:
+                log.warning("the claim could not be kept", run=str(claim.run_id))
+            else:
+                if stop:
+                    claim.stop.set()
+                if not held:
+                    claim.lost.set()
+                    return
+            await asyncio.sleep(HEARTBEAT_SECONDS)

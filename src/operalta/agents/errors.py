@@ -1,0 +1,31 @@
+"""The agents room's refusals."""
+
+from operalta.kernel.errors import Conflict, InvalidInput, NotAllowed, NotFound, Unavailable
+
+
+class RouteNotApproved(NotAllowed):
+    """This model route is not approved for use here. Choose another, or ask the operator to approve it."""
+
+
+class RouteUnknown(NotFound):
+    """There is no such model route. Choose one from the list of routes."""
+
+
+class TransitionRefused(Conflict):
+    """This run is past that point. Load it again to see where it stands."""
+
+
+class ApprovalNotValid(Conflict):
+    """This approval does not fit what is asked now. Look at the new question and decide again."""
+
+
+class ArgumentsNotCanonical(InvalidInput):
+    """These arguments cannot be written down unambiguously. Use plain text and ordinary numbers."""
+
+
+class HistoryUnreadable(Unavailable):
+    """The steps of this run cannot be read. Start it again with a new message."""
+
+
+class ModelMisbehaved(Unavailable):
+    """The model answered in a way that cannot be used. Try again, or choose another model route."""

@@ -1,0 +1,74 @@
+"""Rebuilding a run from its events alone: where it stands, what the model has said, which calls are settled."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from operalta.agents.rules import EventKind, RunUsage
+from operalta.agents.steps import CallOutcome, CallResult, History, begin, load_history, open_calls, with_results
+from operalta.db.scope import Row
+
+
+@dataclass(slots=True)
+class RunMemory:
+    """A run as its events tell it.
+
+    `turns` are the model's answers in order; `results` what came of each call, by its id; `decided` how the policy
+    decided about each call; `passed` the call keys that passed without a card; `last` the last event's kind.
+    """
+
+    sequence: int = 0
+    last: EventKind | None = None
+    turns: list[History] = field(default_factory=list[History])
+    results: dict[str, CallResult] = field(default_factory=dict[str, CallResult])
+    decided: dict[str, str] = field(default_factory=dict[str, str])
+    passed: set[str] = field(default_factory=set[str])
+    own_space_calls: int = 0
+    usage: RunUsage = field(default_factory=RunUsage)
+
+    def take(self, kind: EventKind, body: dict[str, Any], sequence: int) -> None:
+        """Take in one event."""
+        self.sequence = sequence
+        self.last = kind
+        match kind:
+            case EventKind.MODEL_ANSWERED:
+                self.turns.append(load_history(body["message"]))
+                self.usage = self.usage.plus(RunUsage(steps=1, tokens=int(body.get("tokens", 0))))
+            case EventKind.TOOL_ASKED:
+                self.usage = self.usage.plus(RunUsage(tool_calls=1))
+            case EventKind.TOOL_DECIDED:
+                self.decided[body["call_id"]] = body["decision"]
+                if body["decision"] == "allow" and body.get("call_key"):
+                    self.passed.add(body["call_key"])
+                if "own_space" in body.get("reasons", ()):
+                    self.own_space_calls += 1
+            case EventKind.TOOL_RESULT:
+                self.results[body["call_id"]] = CallResult(
+                    body["call_id"], body["tool"], CallOutcome(body["outcome"]), body["content"]
+                )
+            case _:
+                pass
+
+    def history(self, prompt: str, instructions: str, earlier: History) -> History:
+        """Return the messages for the model: what was said before, the prompt, each turn and its calls' outcomes."""
+        history = begin(prompt, instructions, earlier)
+        for turn in self.turns:
+            history = [*history, *turn]
+            asked = open_calls(history)
+            if asked and all(call.call_id in self.results for call in asked):
+                history = with_results(history, [self.results[call.call_id] for call in asked], instructions)
+        return history
+
+
+def remember(events: Sequence[Row]) -> RunMemory:
+    """Return what a run's event rows tell."""
+    memory = RunMemory()
+    for row in events:
+        memory.take(EventKind(row["kind"]), row["body"], row["sequence"])
+    return memory
+
+
+def as_message(text: str) -> str:
+    """Return a model's message as it is kept in an event: JSON text without the NUL that PostgreSQL refuses."""
+    return json.dumps(json.loads(text)).replace("\\u0000", "")

@@ -1,0 +1,385 @@
+"""The tool policy: may this exact call happen without asking, must a person be asked, or is it denied? Pure.
+
+The model is taken to belong to an attacker from its first token. So it does not matter what a run has read;
+what matters is whether the call's arguments are what the person asked for: literal in their own words, in a
+first-party directory, or bound to a record that they named. What no rule allows is asked. Deny wins, and
+settings of a company or an agent can only tighten.
+
+Unsafe in principle, and left to people: persuasion inside a text that was approved, nuisance in one's own
+space, a bit hidden in the choice or time of an allowed call, wrong data in an approved card, and a pasted
+passage that nothing marks as pasted.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import cast
+
+from pydantic import BaseModel, ValidationError
+
+from operalta.agents import commands
+from operalta.agents.canonical import JsonValue, canonical_bytes, canonical_text, sha256_of
+from operalta.agents.errors import ArgumentsNotCanonical
+from operalta.agents.provenance import (
+    Origin,
+    PersonWords,
+    Sentence,
+    ascii_fold,
+    has_hidden,
+    literal,
+)
+from operalta.agents.registry import SinkType, ToolClass, ToolDeclaration, UnknownTool, tool_hash
+from operalta.terms.registry import upholds
+
+OWN_SPACE_CALLS = 3
+LONGEST_CALL = 95_000  # characters of canonical JSON: a card shows all of it
+
+
+class Outcome(StrEnum):
+    """What is to happen with a call."""
+
+    ALLOW = "allow"
+    ASK = "ask"
+    DENY = "deny"
+
+
+_STRICTNESS = {Outcome.ALLOW: 0, Outcome.ASK: 1, Outcome.DENY: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyDecision:
+    """The outcome, and the reasons for it as stable words that a page or a log can explain."""
+
+    outcome: Outcome
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionRecord:
+    """A record read in this run that an argument may name, with what makes it trustworthy or not.
+
+    `reference` is what a tool takes; `identity` the field by which people name it; `addresses` its trusted
+    address fields. `is_unique` says that no other record of the collection has this identity. Where
+    `outsiders_write`, the record counts only when its owner is first-party: a planted one can be the only
+    one of its name.
+    """
+
+    reference: str
+    identity: str
+    addresses: frozenset[str] = frozenset()
+    is_unique: bool = False
+    outsiders_write: bool = True
+    owner_is_first_party: bool = False
+    changed_in_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TargetFacts:
+    """What the gateway itself has found out about a call's target just before it. None: it does not know."""
+
+    is_new: bool | None = None
+    is_private: bool | None = None
+    changes_nothing: bool = False
+
+
+def _no_outcomes() -> Mapping[str, Outcome]:
+    return MappingProxyType({})
+
+
+def _no_names() -> Mapping[str, str]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSettings:
+    """What the company and the agent are set to, by tool name.
+
+    `enabled` are the tools that the company has switched on, `granted` those of this agent (for a child, of
+    all its parents too). `company` and `agent` tighten. `pinned` holds the hash under which a person accepted
+    a remote tool; another hash denies.
+    """
+
+    enabled: frozenset[str]
+    granted: frozenset[str]
+    company: Mapping[str, Outcome] = field(default_factory=_no_outcomes)
+    agent: Mapping[str, Outcome] = field(default_factory=_no_outcomes)
+    pinned: Mapping[str, str] = field(default_factory=_no_names)
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionContext:
+    """What a decision rests on beside the call.
+
+    `words` is the message that made this run. `colleagues` are messages that colleagues typed in their own
+    sessions and that this run has read (the sender is the platform's word, never an agent's). `directory`
+    maps a first-party name to its address, as it stood when the run began; a name that two share is not in
+    it. `records` are those read in this run. `facts` belong to this call. `own_space_calls` counts what has
+    passed as own space in this run; `passed` holds the `call_key` of each call that passed without a card.
+    """
+
+    words: PersonWords
+    settings: ToolSettings
+    facts: TargetFacts = TargetFacts()
+    colleagues: tuple[PersonWords, ...] = ()
+    directory: Mapping[str, str] = field(default_factory=_no_names)
+    records: tuple[CollectionRecord, ...] = ()
+    own_space_calls: int = 0
+    passed: frozenset[str] = frozenset()
+
+
+def accept_arguments(tool: ToolDeclaration, arguments: Mapping[str, object]) -> BaseModel | None:
+    """Return the arguments as the tool's own model, or None where they do not fit it. Nothing is coerced."""
+    try:
+        return tool.arguments.model_validate(dict(arguments), strict=True)
+    except ValidationError:
+        return None
+
+
+def plain_arguments(arguments: BaseModel) -> dict[str, JsonValue]:
+    """Return validated arguments as JSON, defaults included: the form that is hashed, shown and run."""
+    return cast("dict[str, JsonValue]", arguments.model_dump(mode="json"))
+
+
+def call_key(tool: ToolDeclaration, arguments: Mapping[str, JsonValue]) -> str:
+    """Return what "once per tool, recipients and record" counts: a hash of all arguments but the texts."""
+    texts = {SinkType.BODY, SinkType.QUERY}
+    kept = {name: value for name, value in arguments.items() if tool.sinks.get(name) not in texts}
+    return sha256_of({"tool": tool.name, "arguments": kept})
+
+
+@upholds("5.3.3", "5.5.1", "5.5.2")
+def decide(
+    tool: ToolDeclaration | UnknownTool, arguments: Mapping[str, object], context: DecisionContext
+) -> PolicyDecision:
+    """Decide about one call. Never raises; what cannot be judged is denied."""
+    if isinstance(tool, UnknownTool):
+        return PolicyDecision(Outcome.DENY, ("unknown_tool",))
+    refusal = _refusal(tool, context.settings)
+    if refusal is not None:
+        return PolicyDecision(Outcome.DENY, (refusal,))
+    accepted = accept_arguments(tool, arguments)
+    if accepted is None:
+        return PolicyDecision(Outcome.DENY, ("arguments_do_not_fit",))
+    plain = plain_arguments(accepted)
+    unusable = _unusable(plain)
+    if unusable is not None:
+        return PolicyDecision(Outcome.DENY, (unusable,))
+    return _tightened(_judge(tool, plain, context), tool, context.settings)
+
+
+def _unusable(arguments: Mapping[str, JsonValue]) -> str | None:
+    """Tell why arguments could not be hashed, kept or shown whole."""
+    try:
+        text = canonical_bytes(arguments).decode()
+    except ArgumentsNotCanonical:
+        return "arguments_not_canonical"
+    if any(isinstance(value, str) and "\x00" in value for value in arguments.values()):
+        return "arguments_not_canonical"
+    return "arguments_too_long" if len(text) > LONGEST_CALL else None
+
+
+def _refusal(tool: ToolDeclaration, settings: ToolSettings) -> str | None:
+    if not tool.available:
+        return "not_available_here"
+    if tool.name not in settings.enabled:
+        return "not_switched_on_for_the_company"
+    if tool.name not in settings.granted:
+        return "not_granted_to_the_agent"
+    if settings.pinned.get(tool.name, pin := tool_hash(tool)) != pin:
+        return "definition_has_changed"
+    return None
+
+
+def _tightened(decision: PolicyDecision, tool: ToolDeclaration, settings: ToolSettings) -> PolicyDecision:
+    for source, outcomes in (("company", settings.company), ("agent", settings.agent)):
+        outcome = outcomes.get(tool.name, Outcome.ALLOW)
+        if _STRICTNESS[outcome] > _STRICTNESS[decision.outcome]:
+            decision = PolicyDecision(outcome, (f"{source}_setting", *decision.reasons))
+    return decision
+
+
+def _allow(*reasons: str) -> PolicyDecision:
+    return PolicyDecision(Outcome.ALLOW, reasons)
+
+
+def _ask(*reasons: str) -> PolicyDecision:
+    return PolicyDecision(Outcome.ASK, reasons)
+
+
+def _judge(tool: ToolDeclaration, arguments: Mapping[str, JsonValue], context: DecisionContext) -> PolicyDecision:
+    if tool.tool_class is ToolClass.READ:
+        return _allow("internal_read")
+    if is_typed_command(tool, arguments, context.words):
+        # Typing it once is one approval; a model that repeats it needs another.
+        used = call_key(tool, arguments) in context.passed
+        return _ask("done_before_in_this_run") if used else _allow("typed_as_a_command")
+    reasons = _always_asked(tool, arguments, context)
+    if reasons:
+        return _ask(*reasons)
+    if tool.tool_class is ToolClass.EGRESS:
+        return _judge_egress(tool, arguments, context)
+    return _judge_write(tool, arguments, context)
+
+
+def _always_asked(
+    tool: ToolDeclaration, arguments: Mapping[str, JsonValue], context: DecisionContext
+) -> tuple[str, ...]:
+    if tool.tool_class.is_sensitive:
+        return ("sensitive_class",)
+    if context.words.origin is not Origin.SESSION:
+        return ("not_typed_in_a_session",)
+    return tuple(f"undeclared:{name}" for name in sorted(set(arguments) - set(tool.sinks)))
+
+
+def is_typed_command(tool: ToolDeclaration, arguments: Mapping[str, JsonValue], words: PersonWords) -> bool:
+    """Tell whether the person typed exactly this call as a slash command in their own session.
+
+    A command with characters that nobody can see was not typed as it is shown, so it does not count.
+    """
+    if words.origin is not Origin.SESSION or has_hidden(words.text):
+        return False
+    command = commands.parse(words.text)
+    if not isinstance(command, commands.Command) or not command.typed or command.tool != tool.name:
+        return False
+    typed = accept_arguments(tool, command.arguments)
+    return typed is not None and plain_arguments(typed) == dict(arguments)
+
+
+def _judge_egress(
+    tool: ToolDeclaration, arguments: Mapping[str, JsonValue], context: DecisionContext
+) -> PolicyDecision:
+    """Allow a request whose every argument is an address that a person wrote out in full."""
+    given = _given(tool, arguments)
+    addresses = [value for _, sink, value in given if sink is SinkType.URL]
+    if not addresses or len(addresses) != len(given):
+        return _ask("more_than_an_address_would_leave")
+    speakers = (context.words, *context.colleagues)
+    for address in addresses:
+        if not any(literal(words, words.consenting, address, SinkType.URL) for words in speakers):
+            return _ask("address_not_in_your_words")
+    return _allow("address_in_your_words")
+
+
+def _judge_write(tool: ToolDeclaration, arguments: Mapping[str, JsonValue], context: DecisionContext) -> PolicyDecision:
+    if context.facts.changes_nothing:
+        return _allow("changes_nothing")
+    intent = context.words.intends(tool.verbs)
+    if not intent:
+        return _ask("not_asked_for")
+    given = _given(tool, arguments)
+    if tool.tool_class is ToolClass.WRITE_OWN and _is_own_space(tool, given, context.facts):
+        return _judge_own_space(given, context)
+    return _judge_shared(tool, arguments, given, intent, context)
+
+
+def _is_own_space(tool: ToolDeclaration, given: list["_Given"], facts: TargetFacts) -> bool:
+    """Tell whether a write stays in the person's own space: new, private, and where new things belong."""
+    if facts.is_new is not True or facts.is_private is not True:
+        return False
+    paths = [value for _, sink, value in given if sink is SinkType.PATH]
+    outward = {SinkType.PERSON, SinkType.ADDRESS, SinkType.ACCOUNT, SinkType.URL}
+    if any(sink in outward for _, sink, _ in given):
+        return False
+    return all(tool.own_folder is not None and _is_below(tool.own_folder, path) for path in paths)
+
+
+def _is_below(folder: str, path: str) -> bool:
+    parts = path.removeprefix(folder).split("/")
+    tidy = all(part not in {"", ".", ".."} and not part.startswith(".") for part in parts)
+    return path.startswith(folder) and tidy and path.isprintable() and "\\" not in path
+
+
+def _judge_own_space(given: list["_Given"], context: DecisionContext) -> PolicyDecision:
+    if context.own_space_calls >= OWN_SPACE_CALLS:
+        return _ask("own_space_used_up")
+    for name, sink, value in given:
+        if sink is SinkType.BODY and not literal(context.words, context.words.consenting, value, sink):
+            return _ask(f"text_not_in_your_words:{name}")
+    return _allow("own_space")
+
+
+def _judge_shared(
+    tool: ToolDeclaration,
+    arguments: Mapping[str, JsonValue],
+    given: list["_Given"],
+    intent: tuple[Sentence, ...],
+    context: DecisionContext,
+) -> PolicyDecision:
+    """Allow what others will see only when it goes to named recipients and carries no composed text.
+
+    A part of a sentence can say the opposite of the whole, so a text for others counts only when it was typed
+    as a command (which has been looked at before).
+    """
+    reasons = [
+        f"text_for_others:{name}" if sink is SinkType.BODY else f"not_in_your_words:{name}"
+        for name, sink, value in given
+        if sink is SinkType.BODY or not _vouched(value, sink, intent, context)
+    ]
+    if reasons:
+        return _ask(*reasons)
+    if not any(sink is not SinkType.CHOICE for _, sink, _ in given):
+        return _ask("nothing_names_what_is_meant")
+    if call_key(tool, arguments) in context.passed:
+        return _ask("done_before_in_this_run")
+    return _allow("all_named_by_you")
+
+
+def _vouched(value: str, sink: SinkType, intent: tuple[Sentence, ...], context: DecisionContext) -> bool:
+    """Tell whether a person's words name `value`, in a sentence that holds the verb too."""
+    if sink is SinkType.CHOICE:
+        return True
+    if any(one.reference == value and one.changed_in_run for one in context.records):
+        return False
+    if literal(context.words, intent, value, sink):
+        return True
+    if sink in {SinkType.PERSON, SinkType.ADDRESS, SinkType.ACCOUNT} and _in_directory(value, intent, context):
+        return True
+    bound = [one for one in context.records if _is_bound(one, intent, context.words)]
+    if sink is SinkType.RECORD:
+        return any(one.reference == value for one in bound)
+    return sink is SinkType.ADDRESS and any(value in one.addresses for one in bound)
+
+
+def _in_directory(value: str, intent: tuple[Sentence, ...], context: DecisionContext) -> bool:
+    """Tell whether `value` is the address of an entry whose name stands in the message."""
+    return any(
+        address == value
+        and literal(context.words, intent, name, SinkType.BODY)
+        and not _is_part_of_longer(name, context.directory, intent, context.words)
+        for name, address in context.directory.items()
+    )
+
+
+def _is_part_of_longer(
+    name: str, directory: Mapping[str, str], intent: tuple[Sentence, ...], words: PersonWords
+) -> bool:
+    return any(
+        len(other) > len(name)
+        and ascii_fold(name) in ascii_fold(other)
+        and literal(words, intent, other, SinkType.BODY)
+        for other in directory
+    )
+
+
+def _is_bound(record: CollectionRecord, intent: tuple[Sentence, ...], words: PersonWords) -> bool:
+    if not record.is_unique or record.changed_in_run or not record.identity.strip():
+        return False
+    if record.identity.strip().isdigit() or not literal(words, intent, record.identity, SinkType.BODY):
+        return False
+    if not record.outsiders_write:
+        return True
+    quoted = any(words.text[start:end] == record.identity for start, end in words.quotations.values)
+    return record.owner_is_first_party and (quoted or len(record.identity.split()) > 1)
+
+
+_Given = tuple[str, SinkType, str]
+
+
+def _given(tool: ToolDeclaration, arguments: Mapping[str, JsonValue]) -> list[_Given]:
+    """Return the arguments that were given, with their types. Numbers are written as canonical JSON does."""
+    return [
+        (name, tool.sinks[name], value if isinstance(value, str) else canonical_text(value))
+        for name, value in arguments.items()
+        if value is not None
+    ]

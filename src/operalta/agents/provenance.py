@@ -1,0 +1,329 @@
+"""Which values in a message the person themself has put there, in consenting words. Pure.
+
+Nothing here judges whether a text looks like an attack. It answers one question: does this exact value, of
+this type, stand in what the person typed into the chat in their own session? Matching is literal: bounded by
+token edges, ASCII case folding only, no Unicode folding, no spelling out, no guessing.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ada_url import URL
+
+from operalta.agents.quotation import Quotations, Span, blanked, find_quotations
+from operalta.agents.registry import SinkType
+
+SHORTEST_NUMBER = 6  # digits: a shorter bare number stands in too many messages by chance
+LONGEST_NOTED = 60_000  # characters: a longer message is pasted text, and vouches for nothing
+
+
+class Origin(StrEnum):
+    """Where a message came from, as the platform knows it."""
+
+    SESSION = "session"
+    API_KEY = "api_key"
+    SCHEDULE = "schedule"
+    WEBHOOK = "webhook"
+    FILE = "file"
+    AGENT = "agent"
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A stretch of the person's own prose. `consents` is false near a negation, a condition or a report."""
+
+    start: int
+    end: int
+    words: frozenset[str]
+    consents: bool
+    asks_whether: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PersonWords:
+    """A message with what in it is the person's own. Made by `person_words`, which alone is to be used."""
+
+    text: str
+    origin: Origin
+    quotations: Quotations
+    sentences: tuple[Sentence, ...]
+
+    def intends(self, verbs: frozenset[str]) -> tuple[Sentence, ...]:
+        """Return the consenting sentences that hold one of `verbs`, as a request."""
+        return tuple(
+            sentence
+            for sentence in self.sentences
+            if sentence.consents and not sentence.asks_whether and not verbs.isdisjoint(sentence.words)
+        )
+
+    @property
+    def consenting(self) -> tuple[Sentence, ...]:
+        """Return the sentences without negation, condition or report near them, questions included."""
+        return tuple(sentence for sentence in self.sentences if sentence.consents)
+
+
+def person_words(text: str, origin: Origin) -> PersonWords:
+    """Read a message. Only one typed in the person's own session has sentences that can vouch."""
+    if origin is not Origin.SESSION or len(text) > LONGEST_NOTED:
+        return PersonWords(text, origin, Quotations((), ()), ())
+    quotations = find_quotations(text)
+    return PersonWords(text, origin, quotations, _sentences(text, quotations))
+
+
+# Words near which no other word is consent: negations, conditions, reported and supposed speech.
+_BLOCKERS_BY_SENSE = {
+    "negation": """not never no none nothing nobody neither nor without cannot dont doesnt didnt wont wouldnt
+        shouldnt cant couldnt mustnt isnt arent stop avoid refrain forbid prevent cancel refuse skip except
+        instead rather nicht nie niemals kein keine keinen keinem keiner ohne statt""",
+    "condition": """if when whenever unless until once after before later provided otherwise suppose supposing
+        imagine pretend hypothetically unlikely maybe perhaps wenn falls sobald bis bevor nachdem sonst
+        vielleicht""",
+    "report": """said says saying tells told asked asks wrote writes claims claimed according reads quote
+        quoted sagt sagte schrieb schreibt laut""",
+}
+_BLOCKERS = frozenset(word for words in _BLOCKERS_BY_SENSE.values() for word in words.split())
+_CONTRACTED = re.compile(r"n['’]t\b", re.IGNORECASE)  # noqa: RUF001 - the typographic apostrophe is meant
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")  # noqa: RUF001 - as above
+_WEB_TOKEN = re.compile(r"https?://\S+", re.IGNORECASE | re.ASCII)
+_SENTENCE_END = re.compile(r"[.!?;…。！？]+(?=\s|\Z)|\n+")  # noqa: RUF001 - full-width ends are meant
+_REQUEST = re.compile(
+    r"\W*(?:please\W+)?(?:can|could|would|will|kannst|könntest|würdest)\W+(?:you|du)\b", re.IGNORECASE
+)
+
+
+def _sentences(text: str, quotations: Quotations) -> tuple[Sentence, ...]:
+    prose = blanked(text, _joined(quotations))
+    spans = _sentence_spans(prose)
+    # The words of an address are no prose: they neither forbid nor ask.
+    spoken = _WEB_TOKEN.sub(lambda found: " " * len(found[0]), prose)
+    blocked = [
+        not _BLOCKERS.isdisjoint(ascii_fold(word) for word in _WORD.findall(spoken, *span))
+        or bool(_CONTRACTED.search(spoken, *span))
+        or has_hidden(text[slice(*span)])
+        for span in spans
+    ]
+    # "Never do any of these:" speaks about all that follows.
+    listed = next(
+        (at for at, span in enumerate(spans) if blocked[at] and prose[slice(*span)].rstrip().endswith(":")),
+        len(spans),
+    )
+    return tuple(
+        Sentence(
+            start,
+            end,
+            _whole_words(spoken[start:end]),
+            # "Never do the following. Write …" and "Write …. Only if she agrees.": neighbours count too.
+            consents=at < listed and not any(blocked[max(0, at - 1) : at + 2]),
+            asks_whether=prose[start:end].rstrip().endswith(("?", "？"))  # noqa: RUF001 - the full width is meant
+            and not _REQUEST.match(prose[start:end]),
+        )
+        for at, (start, end) in enumerate(spans)
+    )
+
+
+def _whole_words(prose: str) -> frozenset[str]:
+    """Return the words that stand by themselves: "write" in "notes/write.md" asks for nothing."""
+    tokens = (token.lstrip(_OPENERS).rstrip(_CLOSERS) for token in prose.split())
+    return frozenset(ascii_fold(token) for token in tokens if _WORD.fullmatch(token))
+
+
+def _sentence_spans(prose: str) -> list[Span]:
+    """Cut at sentence ends and line ends; what has no word of its own belongs to the sentence before it."""
+    spans: list[Span] = []
+    start = 0
+    for end in (*(found.end() for found in _SENTENCE_END.finditer(prose)), len(prose)):
+        if _WORD.search(prose, start, end):
+            spans.append((start, end))
+        elif spans:
+            spans[-1] = (spans[-1][0], end)
+        else:
+            continue
+        start = end
+    return spans
+
+
+def _joined(quotations: Quotations) -> list[Span]:
+    return sorted((*quotations.passages, *quotations.values))
+
+
+_ASCII_UPPER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
+
+
+def ascii_fold(text: str) -> str:
+    """Lower A to Z and nothing else, so that the length and every other character stay."""
+    return text.translate(_ASCII_UPPER)
+
+
+def has_hidden(text: str) -> bool:
+    """Tell whether `text` holds characters that a reader cannot see: controls, bidi marks, zero widths."""
+    return any(unicodedata.category(one) in {"Cc", "Cf", "Co", "Cn", "Cs"} and one not in "\n\r\t" for one in text)
+
+
+_OPENERS = "([{<\"'“”„«‘‚‹`"  # noqa: RUF001 - the quotation marks are meant
+_CLOSERS = ".,;:!?…)]}>\"'”“»’›`"  # noqa: RUF001 - as above
+_MOST_PUNCTUATION = 8
+
+
+def literal(words: PersonWords, sentences: tuple[Sentence, ...], value: str, sink: SinkType) -> bool:
+    """Tell whether `value`, as a `sink`, stands in one of `sentences` as the person's own words."""
+    if not value.strip():
+        return False
+    places = _FINDERS[sink](words.text, value)
+    return any(_is_own(words, place) and _within(sentences, place) for place in places)
+
+
+def _within(sentences: tuple[Sentence, ...], place: Span) -> bool:
+    # A sentence between two that consent consents too, since a refusal reaches its neighbours.
+    return all(any(one.start <= at < one.end for one in sentences) for at in (place[0], place[1] - 1))
+
+
+def _is_own(words: PersonWords, place: Span) -> bool:
+    start, end = place
+    if any(start < to and frm < end for frm, to in words.quotations.passages):
+        return False
+    # A quoted value stands for itself as a whole, or as a part of a longer text that holds all of it.
+    return all(
+        (start, end) == value or (start < value[0] and value[1] < end)
+        for value in words.quotations.values
+        if start < value[1] and value[0] < end
+    )
+
+
+def _occurrences(text: str, value: str) -> Iterator[Span]:
+    at = text.find(value)
+    while at >= 0:
+        yield at, at + len(value)
+        at = text.find(value, at + 1)
+
+
+def _bounded(text: str, place: Span, separators: str = "") -> bool:
+    """Tell whether a place begins and ends where words do: at white space, give or take punctuation."""
+    start, end = place
+    while start > 0 and text[start - 1] in _OPENERS and place[0] - start < _MOST_PUNCTUATION:
+        start -= 1
+    while end < len(text) and text[end] in _CLOSERS and end - place[1] < _MOST_PUNCTUATION:
+        end += 1
+    begins = start == 0 or text[start - 1].isspace() or text[start - 1] in separators
+    ends = end == len(text) or text[end].isspace() or (end > place[1] and text[end - 1] in separators)
+    return begins and ends
+
+
+def _plain(text: str, value: str) -> Iterator[Span]:
+    """Find a text as it is, between token edges, A to Z in either case."""
+    folded, wanted = ascii_fold(text), ascii_fold(value.strip())
+    return (place for place in _occurrences(folded, wanted) if _bounded(text, place))
+
+
+def _path(text: str, value: str) -> Iterator[Span]:
+    if "://" in value or value != value.strip():
+        return iter(())
+    return (place for place in _occurrences(text, value) if _bounded(text, place, separators=",;"))
+
+
+_ADDRESS = re.compile(r"[A-Za-z0-9._%+'-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,63}\Z", re.ASCII)
+
+
+def is_address(value: str) -> bool:
+    """Tell whether `value` is one plain e-mail address."""
+    return bool(_ADDRESS.match(value))
+
+
+def _address(text: str, value: str) -> Iterator[Span]:
+    if not is_address(value):
+        return iter(())
+    places = _occurrences(ascii_fold(text), ascii_fold(value))
+    return (place for place in places if _bounded(text, place, separators=",;"))
+
+
+def is_identifier(value: str) -> bool:
+    """Tell whether `value` can name one thing: no bare short number, and more than a common word's shape.
+
+    An id, an IBAN, a slug with a mark or a digit in it. A plain word ("friend") names nobody.
+    """
+    digits = re.sub(r"[\s#.,'/_-]", "", value)
+    if digits.isdigit():
+        return digits.isascii() and len(digits) >= SHORTEST_NUMBER
+    return bool(re.search(r"[0-9_@#:-]", value)) and not value.isspace()
+
+
+def _identifier(text: str, value: str) -> Iterator[Span]:
+    if not is_identifier(value):
+        return iter(())
+    places = _occurrences(ascii_fold(text), ascii_fold(value))
+    return (place for place in places if _bounded(text, place, separators=",;"))
+
+
+_AMOUNT = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,8})?\Z", re.ASCII)
+_CURRENCY = "$€£¥"
+
+
+def _amount(text: str, value: str) -> Iterator[Span]:
+    """Find a number that stands alone: no part of 1,500, nor of 5 000, nor of 12.30."""
+    if not _AMOUNT.match(value):
+        return
+    tokens = [(found.start(), found.group()) for found in re.finditer(r"\S+", text)]
+    for at, (start, token) in enumerate(tokens):
+        bare = token.rstrip(".,;:!?)").lstrip("(")
+        if bare.strip(_CURRENCY) != value:
+            continue
+        neighbours = [tokens[near][1] for near in (at - 1, at + 1) if 0 <= near < len(tokens)]
+        if not any(one[:1].isdigit() or one[-1:].isdigit() for one in neighbours):
+            yield start, start + len(token)
+
+
+_WEB = re.compile(r"https?://", re.IGNORECASE | re.ASCII)
+
+
+def normalised_url(value: str) -> str | None:
+    """Return an http or https URL as the WHATWG standard writes it, or None for anything else.
+
+    A scheme must be written out, so a file name never counts; sign-in data, white space and control
+    characters never count, though the standard's parser would drop them in silence.
+    """
+    if not _WEB.match(value) or has_hidden(value) or "\\" in value or any(one.isspace() for one in value):
+        return None
+    try:
+        url = URL(value)
+    except ValueError:
+        return None
+    return None if url.username or url.password or not url.hostname else url.href
+
+
+def _url(text: str, value: str) -> Iterator[Span]:
+    wanted = normalised_url(value)
+    if wanted is None:
+        return
+    for found in re.finditer(r"\S+", text):
+        token = found.group()
+        lead = len(token) - len(token.lstrip(_OPENERS))
+        bare = token[lead:]
+        for _ in range(_MOST_PUNCTUATION):
+            # No Unicode folding: a host in other letters counts only when it is passed on as it was typed.
+            same = bare == value or (bare.isascii() and value.isascii() and normalised_url(bare) == wanted)
+            if same:
+                yield found.start() + lead, found.start() + lead + len(bare)
+                break
+            if not bare or bare[-1] not in _CLOSERS:
+                break
+            bare = bare[:-1]
+
+
+def _nothing(_text: str, _value: str) -> Iterator[Span]:
+    return iter(())
+
+
+_FINDERS: dict[SinkType, Callable[[str, str], Iterator[Span]]] = {
+    SinkType.PERSON: _address,
+    SinkType.ADDRESS: _address,
+    SinkType.ACCOUNT: _identifier,
+    SinkType.URL: _url,
+    SinkType.AMOUNT: _amount,
+    SinkType.PATH: _path,
+    SinkType.RECORD: _identifier,
+    SinkType.BODY: _plain,
+    SinkType.QUERY: _plain,
+    SinkType.CHOICE: _nothing,
+}

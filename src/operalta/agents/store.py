@@ -1,0 +1,430 @@
+"""The SQL of agents, runs, events, tool calls, approvals and grants."""
+
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from operalta.db.pools import Connection
+from operalta.db.scope import Row, Scope
+
+# ── Agents ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def agents(scope: Scope) -> list[Row]:
+    """Return the company's agents by name."""
+    return await scope.all(
+        "SELECT id, slug, name, purpose, instructions, route, tools, limits FROM agents.agents"
+        " WHERE company_id = %(company)s ORDER BY created_at, name",
+        {"company": scope.company},
+    )
+
+
+async def agent(scope: Scope, agent_id: UUID) -> Row | None:
+    """Return one agent."""
+    return await scope.one(
+        "SELECT id, slug, name, purpose, instructions, route, tools, limits FROM agents.agents"
+        " WHERE company_id = %(company)s AND id = %(id)s",
+        {"company": scope.company, "id": agent_id},
+    )
+
+
+# ── Runs ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def start_run(scope: Scope, run_id: UUID, message_id: UUID, agent_id: UUID, route: str) -> bool:
+    """Make and queue the run of a message that the person of the scope has just written."""
+    row = await scope.one(
+        "SELECT agents.start_run(%(run)s, %(message)s, %(agent)s, %(route)s) AS made",
+        {"run": run_id, "message": message_id, "agent": agent_id, "route": route},
+    )
+    return bool(row and row["made"])
+
+
+async def run(scope: Scope, run_id: UUID) -> Row | None:
+    """Return one run."""
+    return await scope.one(
+        "SELECT id, conversation_id, message_id, agent_id, person_id, private_to, route, status, attempts,"
+        " stop_requested_at, created_at, started_at, finished_at, failure FROM agents.runs"
+        " WHERE company_id = %(company)s AND id = %(id)s",
+        {"company": scope.company, "id": run_id},
+    )
+
+
+async def run_of_message(scope: Scope, message_id: UUID) -> Row | None:
+    """Return the run that a message made."""
+    return await scope.one(
+        "SELECT id, status FROM agents.runs WHERE company_id = %(company)s AND message_id = %(message)s",
+        {"company": scope.company, "message": message_id},
+    )
+
+
+async def runs_of_conversation(scope: Scope, conversation_id: UUID) -> list[Row]:
+    """Return the runs of a conversation, oldest first."""
+    return await scope.all(
+        "SELECT id, message_id, agent_id, status, failure, created_at FROM agents.runs"
+        " WHERE company_id = %(company)s AND conversation_id = %(conversation)s ORDER BY created_at LIMIT 500",
+        {"company": scope.company, "conversation": conversation_id},
+    )
+
+
+async def recent_runs(scope: Scope, agent_id: UUID) -> list[Row]:
+    """Return an agent's last runs."""
+    return await scope.all(
+        "SELECT run.id, run.conversation_id, run.status, run.created_at, run.finished_at, person.name AS person_name"
+        " FROM agents.runs AS run LEFT JOIN identity.people AS person ON person.id = run.person_id"
+        " WHERE run.company_id = %(company)s AND run.agent_id = %(agent)s ORDER BY run.created_at DESC LIMIT 20",
+        {"company": scope.company, "agent": agent_id},
+    )
+
+
+async def set_status(scope: Scope, run_id: UUID, status: str, failure: str | None = None) -> int:
+    """Move the run of the scope to `status`; a run that is over keeps its end."""
+    return await scope.execute(
+        "UPDATE agents.runs SET status = %(status)s, failure = %(failure)s,"
+        " finished_at = CASE WHEN %(status)s IN ('finished', 'failed', 'stopped') THEN now() END"
+        " WHERE company_id = %(company)s AND id = %(id)s AND status NOT IN ('finished', 'failed', 'stopped')",
+        {"company": scope.company, "id": run_id, "status": status, "failure": failure},
+    )
+
+
+async def request_stop(scope: Scope, run_id: UUID) -> int:
+    """Ask a run of the person's own to stop."""
+    return await scope.execute(
+        "UPDATE agents.runs SET stop_requested_at = now() WHERE company_id = %(company)s AND id = %(id)s"
+        " AND status IN ('queued', 'running', 'waiting_for_approval')",
+        {"company": scope.company, "id": run_id},
+    )
+
+
+async def resume_run(scope: Scope, run_id: UUID) -> bool:
+    """Queue a run again after a decision or a wish to stop."""
+    row = await scope.one("SELECT agents.resume_run(%(run)s) AS queued", {"run": run_id})
+    return bool(row and row["queued"])
+
+
+# ── Events ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def add_event(scope: Scope, run_row: Row, sequence: int, kind: str, body: dict[str, Any]) -> None:
+    """Add one event row."""
+    await scope.execute(
+        "INSERT INTO agents.run_events (company_id, run_id, sequence, private_to, kind, body)"
+        " VALUES (%(company)s, %(run)s, %(sequence)s, %(private_to)s, %(kind)s, %(body)s)",
+        {
+            "company": scope.company,
+            "run": run_row["id"],
+            "sequence": sequence,
+            "private_to": run_row["private_to"],
+            "kind": kind,
+            "body": Jsonb(body),
+        },
+    )
+
+
+async def events(scope: Scope, run_id: UUID, after: int = 0) -> list[Row]:
+    """Return a run's events after `after`, in order."""
+    return await scope.all(
+        "SELECT sequence, kind, body, at FROM agents.run_events"
+        " WHERE company_id = %(company)s AND run_id = %(run)s AND sequence > %(after)s ORDER BY sequence LIMIT 2000",
+        {"company": scope.company, "run": run_id, "after": after},
+    )
+
+
+async def steps_of_conversation(scope: Scope, conversation_id: UUID) -> list[Row]:
+    """Return the events of a conversation's runs that its page shows: tools, failures. Not the model's raw messages."""
+    return await scope.all(
+        "SELECT event.run_id, event.sequence, event.kind, event.body, event.at FROM agents.run_events AS event"
+        " JOIN agents.runs AS run ON run.company_id = event.company_id AND run.id = event.run_id"
+        " WHERE event.company_id = %(company)s AND run.conversation_id = %(conversation)s"
+        " AND event.kind IN ('tool_asked', 'tool_decided', 'tool_result', 'run_failed', 'run_stopped')"
+        " ORDER BY run.created_at, event.run_id, event.sequence LIMIT 3000",
+        {"company": scope.company, "conversation": conversation_id},
+    )
+
+
+async def change_agent(scope: Scope, agent_id: UUID, changes: dict[str, Any]) -> int:
+    """Change an agent's name, purpose, instructions and tools."""
+    return await scope.execute(
+        "UPDATE agents.agents SET name = %(name)s, purpose = %(purpose)s, instructions = %(instructions)s,"
+        " tools = %(tools)s, updated_at = now() WHERE company_id = %(company)s AND id = %(id)s",
+        changes | {"company": scope.company, "id": agent_id, "tools": Jsonb(changes["tools"])},
+    )
+
+
+# ── Tool calls ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def begin_call(scope: Scope, run_row: Row, call_id: str, tool: str, arguments_sha256: str) -> bool:
+    """Put the row before the effect. False: it is there already."""
+    return bool(
+        await scope.execute(
+            "INSERT INTO agents.tool_calls (company_id, run_id, call_id, private_to, tool, arguments_sha256)"
+            " VALUES (%(company)s, %(run)s, %(call)s, %(private_to)s, %(tool)s, %(sha256)s) ON CONFLICT DO NOTHING",
+            {
+                "company": scope.company,
+                "run": run_row["id"],
+                "call": call_id,
+                "private_to": run_row["private_to"],
+                "tool": tool,
+                "sha256": arguments_sha256,
+            },
+        )
+    )
+
+
+async def finish_call(scope: Scope, run_id: UUID, call_id: str, result: dict[str, Any]) -> None:
+    """Keep the result of a call."""
+    await scope.execute(
+        "UPDATE agents.tool_calls SET status = 'done', result = %(result)s, done_at = clock_timestamp()"
+        " WHERE company_id = %(company)s AND run_id = %(run)s AND call_id = %(call)s AND status = 'started'",
+        {"company": scope.company, "run": run_id, "call": call_id, "result": Jsonb(result)},
+    )
+
+
+async def call(scope: Scope, run_id: UUID, call_id: str) -> Row | None:
+    """Return a call's row."""
+    return await scope.one(
+        "SELECT call_id, tool, status, result, arguments_sha256 FROM agents.tool_calls"
+        " WHERE company_id = %(company)s AND run_id = %(run)s AND call_id = %(call)s",
+        {"company": scope.company, "run": run_id, "call": call_id},
+    )
+
+
+# ── Approvals and grants ───────────────────────────────────────────────────────────────────────────────
+
+
+async def ask(scope: Scope, approval: dict[str, Any]) -> bool:
+    """Put a question. False: it has been put for this call already."""
+    return bool(
+        await scope.execute(
+            "INSERT INTO agents.approvals (company_id, id, run_id, conversation_id, private_to, agent_id, requester_id,"
+            " call_id, tool, tool_class, tool_hash, arguments, arguments_sha256, argument_shape, reasons, before, after,"
+            " expires_at) VALUES (%(company)s, %(id)s, %(run)s, %(conversation)s, %(private_to)s, %(agent)s,"
+            " %(requester)s, %(call)s, %(tool)s, %(tool_class)s, %(tool_hash)s, %(arguments)s, %(sha256)s, %(shape)s,"
+            " %(reasons)s, %(before)s, %(after)s, now() + interval '24 hours') ON CONFLICT DO NOTHING",
+            approval | {"company": scope.company},
+        )
+    )
+
+
+async def approval_of_call(scope: Scope, run_id: UUID, call_id: str) -> Row | None:
+    """Return the question about one call."""
+    return await scope.one(
+        "SELECT id, decision, expires_at <= now() AS expired, consumed_at, arguments_sha256, tool_hash, tool"
+        " FROM agents.approvals WHERE company_id = %(company)s AND run_id = %(run)s AND call_id = %(call)s",
+        {"company": scope.company, "run": run_id, "call": call_id},
+    )
+
+
+async def consume(scope: Scope, approval_id: UUID, run_id: UUID, arguments_sha256: str, tool_hash: str) -> bool:
+    """Use an approval up, in one statement, for exactly these arguments and this definition of the tool."""
+    return bool(
+        await scope.execute(
+            "UPDATE agents.approvals SET consumed_at = now() WHERE company_id = %(company)s AND id = %(id)s"
+            " AND run_id = %(run)s AND arguments_sha256 = %(sha256)s AND tool_hash = %(tool_hash)s"
+            " AND consumed_at IS NULL AND decision IN ('once', 'conversation') AND expires_at > now()",
+            {
+                "company": scope.company,
+                "id": approval_id,
+                "run": run_id,
+                "sha256": arguments_sha256,
+                "tool_hash": tool_hash,
+            },
+        )
+    )
+
+
+async def approvals(scope: Scope, *, waiting: bool, conversation_id: UUID | None = None) -> list[Row]:
+    """Return questions, newest first: those that wait, or those that do not."""
+    return await scope.all(
+        "SELECT approval.id, approval.run_id, approval.conversation_id, approval.call_id, approval.tool,"
+        " approval.tool_class, approval.arguments, approval.reasons, approval.before, approval.after, approval.asked_at,"
+        " approval.expires_at, approval.expires_at <= now() AS expired, approval.decision, approval.decided_at,"
+        " approval.private_to, agent.name AS agent_name, requester.name AS requester_name, decider.name AS decider_name"
+        " FROM agents.approvals AS approval"
+        " JOIN agents.agents AS agent ON agent.company_id = approval.company_id AND agent.id = approval.agent_id"
+        " LEFT JOIN identity.people AS requester ON requester.id = approval.requester_id"
+        " LEFT JOIN identity.people AS decider ON decider.id = approval.decided_by"
+        " WHERE approval.company_id = %(company)s"
+        " AND (approval.decision IS NULL AND approval.expires_at > now()) = %(waiting)s"
+        " AND (%(conversation)s::uuid IS NULL OR approval.conversation_id = %(conversation)s)"
+        " ORDER BY approval.asked_at DESC LIMIT 100",
+        {"company": scope.company, "waiting": waiting, "conversation": conversation_id},
+    )
+
+
+async def approval(scope: Scope, approval_id: UUID) -> Row | None:
+    """Return one question."""
+    return await scope.one(
+        "SELECT approval.id, approval.run_id, approval.conversation_id, approval.call_id, approval.tool,"
+        " approval.tool_class, approval.tool_hash, approval.arguments, approval.argument_shape, approval.reasons,"
+        " approval.before, approval.after, approval.asked_at, approval.expires_at, approval.expires_at <= now() AS expired,"
+        " approval.decision, approval.decided_at, approval.private_to, approval.requester_id, agent.name AS agent_name,"
+        " requester.name AS requester_name, decider.name AS decider_name"
+        " FROM agents.approvals AS approval"
+        " JOIN agents.agents AS agent ON agent.company_id = approval.company_id AND agent.id = approval.agent_id"
+        " LEFT JOIN identity.people AS requester ON requester.id = approval.requester_id"
+        " LEFT JOIN identity.people AS decider ON decider.id = approval.decided_by"
+        " WHERE approval.company_id = %(company)s AND approval.id = %(id)s",
+        {"company": scope.company, "id": approval_id},
+    )
+
+
+async def waiting_count(scope: Scope) -> int:
+    """Return how many questions wait for somebody."""
+    row = await scope.one(
+        "SELECT count(*) AS waiting FROM agents.approvals WHERE company_id = %(company)s AND decision IS NULL"
+        " AND expires_at > now()",
+        {"company": scope.company},
+    )
+    return int(row["waiting"]) if row else 0
+
+
+async def decide(scope: Scope, approval_id: UUID, decision: str) -> int:
+    """Record a person's decision; only the first counts."""
+    return await scope.execute(
+        "UPDATE agents.approvals SET decision = %(decision)s, decided_by = %(person)s, decided_session = %(session)s,"
+        " decided_at = now() WHERE company_id = %(company)s AND id = %(id)s AND decision IS NULL AND expires_at > now()",
+        {
+            "company": scope.company,
+            "id": approval_id,
+            "decision": decision,
+            "person": scope.actor.person_id,
+            "session": scope.actor.session_id,
+        },
+    )
+
+
+async def give_grant(scope: Scope, approval: Row) -> None:
+    """Keep the grant for the conversation that comes with a decision."""
+    await scope.execute(
+        "INSERT INTO agents.grants (company_id, approval_id, conversation_id, private_to, requester_id, tool, tool_hash,"
+        " argument_shape, given_by) VALUES (%(company)s, %(approval)s, %(conversation)s, %(private_to)s, %(requester)s,"
+        " %(tool)s, %(tool_hash)s, %(shape)s, %(person)s)",
+        {
+            "company": scope.company,
+            "approval": approval["id"],
+            "conversation": approval["conversation_id"],
+            "private_to": approval["private_to"],
+            "requester": approval["requester_id"],
+            "tool": approval["tool"],
+            "tool_hash": approval["tool_hash"],
+            "shape": approval["argument_shape"],
+            "person": scope.actor.person_id,
+        },
+    )
+
+
+async def grant_for(scope: Scope, conversation_id: UUID, tool: str, tool_hash: str, shape: str) -> Row | None:
+    """Return a standing grant that covers a call of the scope's person in a conversation."""
+    return await scope.one(
+        "SELECT id FROM agents.grants WHERE company_id = %(company)s AND conversation_id = %(conversation)s"
+        " AND requester_id = %(person)s AND tool = %(tool)s AND tool_hash = %(tool_hash)s AND argument_shape = %(shape)s"
+        " AND revoked_at IS NULL AND given_at > now() - interval '30 days'",
+        {
+            "company": scope.company,
+            "conversation": conversation_id,
+            "person": scope.actor.person_id,
+            "tool": tool,
+            "tool_hash": tool_hash,
+            "shape": shape,
+        },
+    )
+
+
+async def grants(scope: Scope) -> list[Row]:
+    """Return the standing grants of the company that the person can see."""
+    return await scope.all(
+        "SELECT standing.id, standing.conversation_id, standing.tool, standing.given_at, giver.name AS given_by_name,"
+        " requester.name AS requester_name FROM agents.grants AS standing"
+        " LEFT JOIN identity.people AS giver ON giver.id = standing.given_by"
+        " LEFT JOIN identity.people AS requester ON requester.id = standing.requester_id"
+        " WHERE standing.company_id = %(company)s AND standing.revoked_at IS NULL ORDER BY standing.given_at DESC LIMIT 100",
+        {"company": scope.company},
+    )
+
+
+async def revoke_grant(scope: Scope, grant_id: UUID) -> int:
+    """End a grant."""
+    return await scope.execute(
+        "UPDATE agents.grants SET revoked_at = now() WHERE company_id = %(company)s AND id = %(id)s AND revoked_at IS NULL",
+        {"company": scope.company, "id": grant_id},
+    )
+
+
+async def add_egress_line(scope: Scope, run_row: Row, line: dict[str, Any]) -> None:
+    """Keep what a request of this run did on the network."""
+    await scope.execute(
+        "INSERT INTO sandbox.egress_log (company_id, run_id, person_id, private_to, method, destination, address, outcome,"
+        " bytes, milliseconds, purpose) VALUES (%(company)s, %(run)s, %(person)s, %(private_to)s, %(method)s,"
+        " %(destination)s, %(address)s, %(outcome)s, %(bytes)s, %(milliseconds)s, %(purpose)s)",
+        line
+        | {
+            "company": scope.company,
+            "run": run_row["id"],
+            "person": scope.actor.person_id,
+            "private_to": run_row["private_to"],
+        },
+    )
+
+
+# ── The dispatcher's role: ids and claims, no content ──────────────────────────────────────────────────
+
+
+async def claim(connection: Connection, run_id: UUID) -> str | None:
+    """Claim a run and return the claim's secret. None: it is over, or another worker has it."""
+    cursor = await connection.execute("SELECT agents.claim_run(%(run)s) AS secret", {"run": run_id})
+    row = await cursor.fetchone()
+    return row["secret"] if row else None
+
+
+async def keep_claim(connection: Connection, run_id: UUID, secret: str) -> tuple[bool, bool]:
+    """Prolong a claim. Return whether it is held, and whether the run is to stop."""
+    cursor = await connection.execute(
+        "SELECT held, stop FROM agents.keep_claim(%(run)s, %(secret)s)", {"run": run_id, "secret": secret}
+    )
+    row = await cursor.fetchone()
+    return (bool(row["held"]), bool(row["stop"])) if row else (False, False)
+
+
+async def release_claim(connection: Connection, run_id: UUID, secret: str) -> None:
+    """Give a claim back."""
+    await connection.execute("SELECT agents.release_claim(%(run)s, %(secret)s)", {"run": run_id, "secret": secret})
+
+
+async def abandon(connection: Connection, run_id: UUID, secret: str, why: str) -> None:
+    """End a run for which no scope can be opened any more."""
+    await connection.execute(
+        "SELECT agents.abandon_run(%(run)s, %(secret)s, %(why)s)", {"run": run_id, "secret": secret, "why": why}
+    )
+
+
+async def rescue(connection: Connection) -> list[UUID]:
+    """Queue the runs again whose worker went silent, and return their ids."""
+    cursor = await connection.execute("SELECT agents.rescue_runs() AS id")
+    return [row["id"] for row in await cursor.fetchall()]
+
+
+async def message(scope: Scope, message_id: UUID) -> Row | None:
+    """Return a message that the person of the scope can see."""
+    return await scope.one(
+        "SELECT id, conversation_id, body, author_kind FROM workspace.messages"
+        " WHERE company_id = %(company)s AND id = %(id)s",
+        {"company": scope.company, "id": message_id},
+    )
+
+
+async def earlier_messages(scope: Scope, run_row: Row) -> list[Row]:
+    """Return what was said in a run's conversation before its own message, oldest first."""
+    return await scope.all(
+        "SELECT author_kind, body FROM (SELECT author_kind, body, created_at FROM workspace.messages"
+        " WHERE company_id = %(company)s AND conversation_id = %(conversation)s AND created_at < %(before)s AND id <> %(message)s"
+        " ORDER BY created_at DESC LIMIT 20) AS latest ORDER BY created_at",
+        {
+            "company": scope.company,
+            "conversation": run_row["conversation_id"],
+            "before": run_row["created_at"],
+            "message": run_row["message_id"],
+        },
+    )

@@ -1,0 +1,208 @@
+"""What the company's tools do: each calls the same service function as the pages and the API."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+
+from operalta.agents.company_tools import (
+    FilesList,
+    FilesRead,
+    FilesSearch,
+    FilesWrite,
+    MemoryRecord,
+    MemorySearch,
+    MetricsRead,
+    WebFetch,
+    company_registry,
+)
+from operalta.agents.registry import Reference, ToolRegistry, ToolResult
+from operalta.db.scope import Scope
+from operalta.kernel.errors import NotFound
+from operalta.kernel.ids import ApprovalId
+from operalta.sandbox.egress import EgressDoor, FetchedPage
+from operalta.sandbox.exchange import EgressLine
+from operalta.sandbox.policies import OPEN
+from operalta.sandbox.shell import shell_state
+from operalta.terms.registry import upholds
+from operalta.workspace.files import service as files
+from operalta.workspace.files.file_store import FileStore
+from operalta.workspace.memory import service as memory
+from operalta.workspace.metrics import service as metrics
+
+MOST_FOUND = 8
+LONGEST_PAGE = 40_000
+_BAD_STATUS = 400
+
+MakeDoor = Callable[[Callable[[EgressLine], Awaitable[None]]], EgressDoor]
+
+
+@dataclass(slots=True)
+class ToolWork:
+    """What a tool works with: the run's open scope, the approval that it runs under, and what it put on the network.
+
+    Tools that reach the network get no scope: no transaction stays open while a stranger's server answers.
+    """
+
+    scope: Scope | None
+    approval_id: ApprovalId | None = None
+    egress: list[EgressLine] = field(default_factory=list[EgressLine])
+
+    @property
+    def opened(self) -> Scope:
+        """The scope. Raise RuntimeError in a tool that has none, which is a fault of the wiring."""
+        if self.scope is None:
+            raise RuntimeError("this tool runs without a scope")
+        return self.scope
+
+
+@upholds("5.1.3", "5.1.4")
+def bound_registry(store: FileStore, make_door: MakeDoor) -> ToolRegistry:
+    """Return the company's registry with every tool bound, and those that are absent marked with the reason."""
+    registry = company_registry()
+    work = _Tools(store, make_door)
+    registry.bind("memory_search", work.memory_search)
+    registry.bind("memory_record", work.memory_record)
+    registry.bind("metrics_read", work.metrics_read)
+    registry.bind("files_list", work.files_list)
+    registry.bind("files_read", work.files_read)
+    registry.bind("files_search", work.files_search)
+    registry.bind("files_write", work.files_write)
+    registry.bind("web_fetch", work.web_fetch)
+    registry.mark_absent("shell_run", shell_state().reason)
+    registry.mark_absent("delegate", "Handing tasks to other agents is not part of this release.")
+    registry.seal()
+    return registry
+
+
+async def preview(store: FileStore, scope: Scope, arguments: object) -> tuple[str | None, str | None]:
+    """Return what a write would replace, and with what, for the card. None: there is nothing to compare."""
+    match arguments:
+        case FilesWrite():
+            try:
+                before = (await files.read_text(scope, store, arguments.path)).text
+            except NotFound:
+                before = ""
+            return before, arguments.content
+        case MemoryRecord():
+            return "", f"{arguments.title}\n\n{arguments.body}".rstrip()
+        case _:
+            return None, None
+
+
+class _Tools:
+    def __init__(self, store: FileStore, make_door: MakeDoor) -> None:
+        self._store = store
+        self._make_door = make_door
+
+    async def memory_search(self, work: ToolWork, arguments: MemorySearch) -> ToolResult:
+        kinds = (arguments.kind,) if arguments.kind else ()
+        found = await memory.search(work.opened, arguments.query, kinds, MOST_FOUND)
+        return ToolResult(
+            summary=f"{len(found)} entries of the memory match.",
+            content="\n\n".join(f"[{one.kind}, {one.status}] {one.title}\n{one.body}" for one in found),
+            references=tuple(Reference("memory", str(one.id), one.title, one.body or one.title) for one in found),
+        )
+
+    async def memory_record(self, work: ToolWork, arguments: MemoryRecord) -> ToolResult:
+        made = await memory.record(
+            work.opened, arguments.kind, arguments.title, arguments.body, approval_id=work.approval_id
+        )
+        return ToolResult(
+            summary=f"Recorded the {made.kind} “{made.title}”.",
+            references=(Reference("memory", str(made.id), made.title),),
+        )
+
+    async def metrics_read(self, work: ToolWork, arguments: MetricsRead) -> ToolResult:
+        if arguments.slug is None:
+            listed = await metrics.list_metrics(work.opened)
+            lines = [f"{one.slug}: {one.name} = {one.latest_value} {one.unit} ({one.latest_on})" for one in listed]
+            return ToolResult(summary=f"{len(listed)} metrics.", content="\n".join(lines))
+        found = await metrics.get(work.opened, arguments.slug)
+        lines = [f"{point.on_date}: {point.value} {found.metric.unit}" for point in found.points]
+        return ToolResult(
+            summary=f"{found.metric.name}: {len(found.points)} points.",
+            content="\n".join(lines),
+            references=(Reference("metric", found.metric.slug, found.metric.name, found.metric.definition),),
+        )
+
+    async def files_list(self, work: ToolWork, arguments: FilesList) -> ToolResult:
+        listed = await files.list_files(work.opened, self._store, arguments.folder)
+        lines = [f"{one.path} ({one.size} bytes, version {one.version})" for one in listed.items]
+        return ToolResult(summary=f"{len(lines)} files.", content="\n".join(lines))
+
+    async def files_read(self, work: ToolWork, arguments: FilesRead) -> ToolResult:
+        found = await files.read_text(work.opened, self._store, arguments.path)
+        return ToolResult(
+            summary=f"{found.file.path}, version {found.file.version}.",
+            content=found.text,
+            references=(Reference("file", found.file.path, found.file.path),),
+            from_outside=True,
+        )
+
+    async def files_search(self, work: ToolWork, arguments: FilesSearch) -> ToolResult:
+        found = await files.search_passages(work.opened, self._store, arguments.query, MOST_FOUND)
+        return ToolResult(
+            summary=f"{len(found)} passages match.",
+            content="\n\n".join(f"{one.path}\n{one.body}" for one in found),
+            references=tuple(
+                Reference("file", f"{one.path}#{one.position}", one.heading or one.path, one.body) for one in found
+            ),
+            from_outside=True,
+        )
+
+    async def files_write(self, work: ToolWork, arguments: FilesWrite) -> ToolResult:
+        made = await files.write_text(work.opened, self._store, arguments.path, arguments.content)
+        return ToolResult(
+            summary=f"Wrote {made.path}, version {made.version}, {made.size} bytes.",
+            references=(Reference("file", made.path, made.path),),
+        )
+
+    async def web_fetch(self, work: ToolWork, arguments: WebFetch) -> ToolResult:
+        async def keep(line: EgressLine) -> None:
+            work.egress.append(line)
+
+        page = await self._make_door(keep).fetch(arguments.url, surface=OPEN, purpose="agent fetch")
+        text = _readable(page)
+        return ToolResult(
+            summary=f"{page.url} answered {page.status}, {len(page.body)} bytes.",
+            content=text[:LONGEST_PAGE],
+            references=(Reference("web", page.url, page.url, text[:400]),),
+            from_outside=True,
+            failed=page.status >= _BAD_STATUS,
+        )
+
+
+def _readable(page: FetchedPage) -> str:
+    text = page.body.decode("utf-8", errors="replace").replace("\x00", "")
+    if "html" not in page.content_type:
+        return text
+    reader = _TextOfHtml()
+    reader.feed(text)
+    return reader.text()
+
+
+class _TextOfHtml(HTMLParser):
+    """Takes the words out of a page. What it misses is shown as words, never run: all output is escaped later."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self._silent = 0
+        self._words: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002 - the library's form
+        if tag in {"script", "style", "template", "noscript"}:
+            self._silent += 1
+        elif tag in {"p", "br", "div", "li", "h1", "h2", "h3", "tr"}:
+            self._words.append("\n")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in {"script", "style", "template", "noscript"}:
+            self._silent = max(0, self._silent - 1)
+
+    def handle_data(self, data: str) -> None:
+        if not self._silent:
+            self._words.append(data)
+
+    def text(self) -> str:
+        lines = (" ".join(line.split()) for line in "".join(self._words).splitlines())
+        return "\n".join(line for line in lines if line)

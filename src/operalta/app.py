@@ -1,0 +1,99 @@
+"""The web process, wired: every service made once and handed to the routes."""
+
+import contextlib
+import ssl
+from collections.abc import AsyncGenerator
+
+import uvicorn
+from fastapi import FastAPI
+
+from operalta.db.pools import Pool
+from operalta.guard.limiter import Limiter
+from operalta.identity.accounts import Accounts
+from operalta.identity.passwords import PasswordHasher
+from operalta.identity.sessions import Sessions
+from operalta.identity.tokens import AccessTokens, issuer_name
+from operalta.kernel import logging
+from operalta.sandbox.files import FileLimits
+from operalta.sealing.keys import RootKeys
+from operalta.sealing.signing import SigningKeyRing, SigningPurpose
+from operalta.settings import DatabaseRole, Settings, SignUp
+from operalta.web.application import make_application
+from operalta.web.services import Services
+from operalta.workspace.files.file_store import FileStore
+
+HASHING_QUEUE = 32
+
+
+def build(settings: Settings) -> FastAPI:
+    """Return the application of `settings`, everything in it connected when it starts and closed when it ends."""
+    roots = RootKeys.from_text(settings.secret("root-key"))
+    tokens = AccessTokens(
+        SigningKeyRing(settings.var / "signing-keys", roots, SigningPurpose.ACCESS_TOKEN),
+        issuer=issuer_name(settings.base_url, settings.profile.value),
+        audience="operalta",
+    )
+    hasher = PasswordHasher({1: settings.secret("pepper-1")}, cost=settings.bcrypt_cost, queue_limit=HASHING_QUEUE)
+    signin = Pool(DatabaseRole.SIGNIN, settings.database_dsn(DatabaseRole.SIGNIN), settings.database_pool_size)
+    web = Pool(DatabaseRole.WEB, settings.database_dsn(DatabaseRole.WEB), settings.database_pool_size)
+    sessions = Sessions(signin, hasher, tokens, settings.secret("refresh-key"))
+    limiter = Limiter(settings.redis_address, digest_key=settings.secret("limit-key"))
+    services = Services(
+        settings=settings,
+        web=web,
+        signin=signin,
+        limiter=limiter,
+        tokens=tokens,
+        accounts=Accounts(signin, hasher, sessions, sign_up_is_open=settings.sign_up is SignUp.OPEN),
+        sessions=sessions,
+        files=FileStore(settings.workspaces_path, file_limits(settings)),
+        audit_keys=SigningKeyRing(settings.var / "signing-keys", roots, SigningPurpose.AUDIT),
+    )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_application: FastAPI) -> AsyncGenerator[None]:
+        await signin.open()
+        await web.open()
+        try:
+            yield
+        finally:
+            await web.close()
+            await signin.close()
+            await limiter.close()
+            await hasher.close()
+
+    return make_application(services, lifespan)
+
+
+def file_limits(settings: Settings) -> FileLimits:
+    """Return the caps on a company's files."""
+    return FileLimits(file_bytes=settings.upload_limit_bytes)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM; requests that are under way are finished."""
+    logging.configure()
+    application = build(settings)
+    secure = settings.tls_certificate is not None and settings.tls_key is not None
+    config = uvicorn.Config(
+        application,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=5,
+        timeout_keep_alive=30,
+        limit_concurrency=1000,
+        h11_max_incomplete_event_size=64 * 1024,
+        ssl_certfile=settings.tls_certificate if secure else None,
+        ssl_keyfile=settings.tls_key if secure else None,
+    )
+    if secure:
+        config.load()
+        if config.ssl is not None:
+            config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
+    uvicorn.Server(config).run()

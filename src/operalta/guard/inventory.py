@@ -1,0 +1,16 @@
+"""What the guard room keeps about people."""
+
+from operalta.kernel.inventory import Erasure, InventoryEntry, StoreKind
+
+ENTRIES: tuple[InventoryEntry, ...] = (
+    InventoryEntry(
+        store="operalta:limit:*",
+        kind=StoreKind.CACHE,
+        purpose="Count requests, so that nobody can guess credentials or exhaust the service.",
+        owner="",
+        categories=("keyed digests of e-mail addresses, phone numbers, ids and network addresses", "times"),
+        retention="The window of the limit, at most one hour after the last request; never in a backup.",
+        erasure=Erasure.EXPIRE,
+        exported=False,
+    ),
+)

@@ -1,0 +1,63 @@
+"""Who is counted: identities and addresses in one spelling each, so that a new spelling is no new budget."""
+
+import re
+import unicodedata
+from ipaddress import IPv6Address, ip_address
+from uuid import UUID
+
+from operalta.guard.errors import PhoneNotInternational, UnknownAddress
+from operalta.terms.registry import upholds
+
+_IPV6_HOST_BITS = 64
+_SEPARATORS = re.compile(r"[\s().\-/\u00ad\u200b-\u200f\u2010-\u2015\u202a-\u202e\u2060-\u2069\u2212]+")
+_INTERNATIONAL = re.compile(r"\+[1-9][0-9]{6,14}")
+
+
+def person_identity(person: UUID) -> str:
+    """Return the identity of a person, the same on every route that the person may use."""
+    return f"person:{person}"
+
+
+def key_identity(key: UUID) -> str:
+    """Return the identity of a service key."""
+    return f"key:{key}"
+
+
+@upholds("3.1.2")
+def email_identity(email: str) -> str:
+    """Return the identity of an e-mail address: trimmed, compatibility forms and case folded."""
+    return f"email:{unicodedata.normalize('NFKC', email).strip().casefold()}"
+
+
+@upholds("3.1.3")
+def phone_identity(number: str) -> str:
+    """Return the identity of a phone number, in E.164, whatever separators or digits it was typed with.
+
+    `00` before the country code counts as `+`. A number without its country code raises
+    `PhoneNotInternational`: who knows the region must complete it first.
+    """
+    plain = _SEPARATORS.sub("", unicodedata.normalize("NFKC", number))
+    ascii_digits = "".join(str(unicodedata.digit(sign, sign)) for sign in plain)
+    if ascii_digits.startswith("00"):
+        ascii_digits = "+" + ascii_digits[2:]
+    if not _INTERNATIONAL.fullmatch(ascii_digits):
+        raise PhoneNotInternational(field="phone")
+    return f"phone:{ascii_digits}"
+
+
+def address_prefix(address: str) -> str:
+    """Return what is counted of a client's address: IPv4 whole, IPv6 as its /64, mapped IPv4 as IPv4.
+
+    A single customer holds a whole /64 (RFC 6177), so counting single IPv6 addresses would limit nobody.
+    Text that is no address raises `UnknownAddress`: in one bucket for all of them one would block the rest.
+    """
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        raise UnknownAddress from None
+    if isinstance(parsed, IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return str(parsed.ipv4_mapped)
+        network = int(parsed) >> _IPV6_HOST_BITS << _IPV6_HOST_BITS
+        return f"{IPv6Address(network)}/{_IPV6_HOST_BITS}"
+    return str(parsed)

@@ -1,0 +1,66 @@
+"""What the identity room keeps about people."""
+
+from operalta.kernel.inventory import Erasure, InventoryEntry, StoreKind
+
+ENTRIES: tuple[InventoryEntry, ...] = (
+    InventoryEntry(
+        store="identity.people",
+        kind=StoreKind.TABLE,
+        purpose="Know who has an account, and where to reach them.",
+        owner="id",
+        categories=("e-mail address", "name", "times"),
+        retention="Until the account is erased.",
+        erasure=Erasure.ANONYMISE,
+        exported=True,
+    ),
+    InventoryEntry(
+        store="identity.passwords",
+        kind=StoreKind.TABLE,
+        purpose="Recognise a password without keeping it.",
+        owner="person_id",
+        categories=("bcrypt hash of a keyed digest of the password",),
+        retention="Until the password is replaced or the account is erased.",
+        erasure=Erasure.DELETE,
+        exported=False,
+    ),
+    InventoryEntry(
+        store="identity.pending_sign_ups",
+        kind=StoreKind.TABLE,
+        purpose="Keep a sign-up until its address is proved.",
+        owner="",
+        categories=("e-mail address", "name", "password hash"),
+        retention="24 hours, or until an account is opened on the address.",
+        erasure=Erasure.EXPIRE,
+        exported=False,
+    ),
+    InventoryEntry(
+        store="identity.sessions",
+        kind=StoreKind.TABLE,
+        purpose="Keep people signed in, show them where, and notice stolen tokens.",
+        owner="person_id",
+        categories=("digests of session secrets", "network address", "browser", "times"),
+        retention="Ends 7 days after its last use, at most 90 days after sign-in; then kept to recognise the device.",
+        erasure=Erasure.DELETE,
+        exported=True,
+    ),
+    InventoryEntry(
+        store="identity.links",
+        kind=StoreKind.TABLE,
+        purpose="Let a mailed link be used once.",
+        owner="person_id",
+        categories=("digest of the link's token", "times"),
+        retention="Holds 30 minutes (password), 24 hours (address) or 7 days (invitation).",
+        erasure=Erasure.DELETE,
+        exported=False,
+    ),
+    InventoryEntry(
+        store="identity.sign_in_history",
+        kind=StoreKind.TABLE,
+        purpose="Show people who signed in, or tried to, on their account.",
+        owner="person_id",
+        categories=("network address", "browser", "times", "outcomes"),
+        retention="Until the account is erased.",
+        erasure=Erasure.DELETE,
+        exported=True,
+    ),
+)

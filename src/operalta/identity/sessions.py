@@ -1,0 +1,209 @@
+"""Signing in, rotating a session, signing out.
+
+A session has a refresh token, an access token and a device secret. The refresh token names its step: session id,
+counter, and an authentication code under the deployment's refresh key. Each step's secrets follow from that key, so
+refreshes that happen at the same time are given the same successor, and the database stores digests only.
+"""
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from operalta.db.errors import SessionEnded
+from operalta.db.pools import Connection, Pool
+from operalta.guard.comparison import is_same_secret
+from operalta.identity import store
+from operalta.identity.errors import WrongCredentials
+from operalta.identity.passwords import PasswordHash, PasswordHasher
+from operalta.identity.rules import EmailAddress, could_be_token, email_address, one_line
+from operalta.identity.tokens import ACCESS_SECONDS, AccessTokens, derive_secret, digest, new_secret
+from operalta.kernel import clock
+from operalta.kernel.errors import InvalidInput
+from operalta.kernel.ids import PersonId, SessionId, new_id
+from operalta.terms.registry import upholds
+
+REFRESH_DAYS = 7
+"""A session that nobody refreshes ends after this (the database decides; clause 2.3.3)."""
+
+_REFRESH_TOKEN = re.compile(
+    r"(?P<session>[0-9a-f]{32})\.(?P<counter>0|[1-9][0-9]{0,8})\.(?P<code>[A-Za-z0-9_-]{43})", re.ASCII
+)
+_LONGEST_USER_AGENT = 400
+_LONGEST_NETWORK_ADDRESS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """What the cookies of a session hold, and until when (UTC). Nothing of it is stored anywhere in plain."""
+
+    person_id: PersonId
+    session_id: SessionId
+    access_token: str = field(repr=False)
+    access_expires_at: datetime
+    refresh_token: str = field(repr=False)
+    refresh_expires_at: datetime
+    device_secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One step in a session's life: its number and the secrets that follow from it."""
+
+    session: SessionId
+    counter: int
+    refresh_token: str = field(repr=False)
+    access_secret: str = field(repr=False)
+
+    @property
+    def digests(self) -> store.SessionDigests:
+        """What the database may know of it."""
+        return store.SessionDigests(digest(self.refresh_token), digest(self.access_secret))
+
+
+class Sessions:
+    """Starts, rotates and ends sessions.
+
+    `signin_pool` is the sign-in role's, `refresh_key` has at least 32 bytes and is in no backup of the database.
+    """
+
+    def __init__(
+        self, signin_pool: Pool, hasher: PasswordHasher, token_issuer: AccessTokens, refresh_key: bytes
+    ) -> None:
+        self._pool = signin_pool
+        self._hasher = hasher
+        self._tokens = token_issuer
+        self._refresh_key = refresh_key
+
+    @upholds("2.3.1", "7.3.2")
+    async def sign_in(
+        self, email: str, password: str, *, device_secret: str | None, user_agent: str, address: str
+    ) -> SignedIn:
+        """Start a session. Raise WrongCredentials, with the same work done, whatever of the two is not right.
+
+        `device_secret` is what the device kept from before, if anything; `user_agent` and `address` go into the
+        sign-in history, the session list and the audit log.
+        """
+        typed = _address_or_none(email)
+        key = "" if typed is None else typed.key
+        async with self._pool.acquire() as connection, connection.transaction():
+            found = await store.credentials(connection, key)
+        verdict = await self._hasher.verify(password, None if found is None else found.password)
+        if found is None or not verdict.matches:
+            await self._record_refusal(key, user_agent, address)
+            raise WrongCredentials
+        renewed = await self._hasher.hash(password) if verdict.needs_rehash else None
+        async with self._pool.acquire() as connection, connection.transaction():
+            signed_in = await self.start(
+                connection,
+                found.person_id,
+                found.password,
+                device_secret=device_secret,
+                user_agent=user_agent,
+                address=address,
+            )
+            if signed_in is not None and renewed is not None:
+                await store.rehash(connection, found.person_id, found.password.value, renewed)
+        if signed_in is None:
+            raise WrongCredentials
+        return signed_in
+
+    async def start(
+        self,
+        connection: Connection,
+        person: UUID,
+        password: PasswordHash,
+        *,
+        device_secret: str | None,
+        user_agent: str,
+        address: str,
+    ) -> SignedIn | None:
+        """Start a session for a person whose password is known to be `password`. None: it changed in between."""
+        device = device_secret if device_secret is not None and could_be_token(device_secret) else new_secret()
+        step = self._step(SessionId(new_id()), 0)
+        started = await store.start_session(
+            connection,
+            person=person,
+            seen_hash=password.value,
+            session=step.session,
+            digests=step.digests,
+            device=digest(device),
+            user_agent=one_line(user_agent, _LONGEST_USER_AGENT),
+            address=one_line(address, _LONGEST_NETWORK_ADDRESS),
+        )
+        return self._signed_in(PersonId(person), step, device) if started else None
+
+    @upholds("2.3.1", "2.3.3", "3.2.1")
+    async def refresh(self, refresh_token: str, device_secret: str | None) -> SignedIn:
+        """Rotate a session and return its next tokens. Raise SessionEnded where there are none to be had.
+
+        Refreshes of one device within ten seconds of each other are given the same successor. An older token, or
+        one that another device presents, ends the whole session.
+        """
+        present = self._authentic_step(refresh_token)
+        successor = self._step(present.session, present.counter + 1)
+        device = device_secret or ""
+        async with self._pool.acquire() as connection, connection.transaction():
+            row = await store.rotate_session(
+                connection, present.session, digest(present.refresh_token), digest(device), successor.digests
+            )
+        # Raised only now: what ended the session must be committed.
+        if row["outcome"] not in {"rotated", "same"}:
+            raise SessionEnded
+        return self._signed_in(PersonId(row["person_id"]), successor, device)
+
+    async def sign_out(self, access_secret: str) -> bool:
+        """End the session of this access secret (the claim `sec` of an access token). False: it was over."""
+        if not could_be_token(access_secret):
+            return False
+        async with self._pool.acquire() as connection, connection.transaction():
+            return await store.end_session(connection, access_secret)
+
+    def _authentic_step(self, refresh_token: str) -> _Step:
+        """Return the step that a refresh token names, once its code is found to be ours."""
+        parts = _REFRESH_TOKEN.fullmatch(refresh_token)
+        if parts is None:
+            raise SessionEnded
+        step = self._step(SessionId(UUID(hex=parts["session"])), int(parts["counter"]))
+        if not is_same_secret(refresh_token, step.refresh_token):
+            raise SessionEnded
+        return step
+
+    def _step(self, session: SessionId, counter: int) -> _Step:
+        code = derive_secret(self._refresh_key, "refresh", session, counter)
+        return _Step(
+            session=session,
+            counter=counter,
+            refresh_token=f"{session.hex}.{counter}.{code}",
+            access_secret=derive_secret(self._refresh_key, "access", session, counter),
+        )
+
+    def _signed_in(self, person: PersonId, step: _Step, device: str) -> SignedIn:
+        now = clock.now()
+        return SignedIn(
+            person_id=person,
+            session_id=step.session,
+            access_token=self._tokens.issue_access(
+                person=person, session=step.session, session_secret=step.access_secret
+            ),
+            access_expires_at=now + timedelta(seconds=ACCESS_SECONDS),
+            refresh_token=step.refresh_token,
+            refresh_expires_at=now + timedelta(days=REFRESH_DAYS),
+            device_secret=device,
+        )
+
+    async def _record_refusal(self, key: str, user_agent: str, address: str) -> None:
+        async with self._pool.acquire() as connection, connection.transaction():
+            await store.record_refusal(
+                connection,
+                key,
+                one_line(user_agent, _LONGEST_USER_AGENT),
+                one_line(address, _LONGEST_NETWORK_ADDRESS),
+            )
+
+
+def _address_or_none(email: str) -> EmailAddress | None:
+    try:
+        return email_address(email)
+    except InvalidInput:
+        return None

@@ -1,0 +1,47 @@
+"""The SQL of the jobs room, for the dispatch role."""
+
+from operalta.db.pools import Connection
+
+
+async def requeue_stalled(connection: Connection, *, silent_seconds: float, stuck_seconds: float, attempts: int) -> int:
+    """Queue delivery jobs again whose worker went silent, or that take impossibly long. Return how many.
+
+    Those that had all their `attempts` are given up. Runs are not touched: their claims say who works on them, and
+    the agents' own rescue queues them again.
+    """
+    cursor = await connection.execute(
+        """
+        UPDATE jobs.procrastinate_jobs AS job
+        SET attempts = job.attempts + 1, worker_id = NULL, abort_requested = false,
+            status = (CASE WHEN job.attempts >= %(attempts)s THEN 'failed' ELSE 'todo' END
+                )::jobs.procrastinate_job_status
+        WHERE job.status = 'doing' AND job.queue_name = 'delivery'
+          AND (NOT EXISTS (SELECT FROM jobs.procrastinate_workers AS worker WHERE worker.id = job.worker_id
+                  AND worker.last_heartbeat > now() - make_interval(secs => %(silent)s))
+              OR NOT EXISTS (SELECT FROM jobs.procrastinate_events AS event WHERE event.job_id = job.id
+                  AND event.type = 'started' AND event.at > now() - make_interval(secs => %(stuck)s)))
+        """,
+        {"attempts": attempts, "silent": silent_seconds, "stuck": stuck_seconds},
+    )
+    return cursor.rowcount
+
+
+async def purge(connection: Connection) -> int:
+    """Delete jobs that ended, and those that no task could ever work on. Return how many."""
+    cursor = await connection.execute(
+        """
+        DELETE FROM jobs.procrastinate_jobs
+        WHERE status IN ('succeeded', 'failed', 'cancelled', 'aborted')
+            OR task_name NOT IN ('run_agent', 'deliver_message')
+            OR jsonb_typeof(args) <> 'object'
+        """
+    )
+    return cursor.rowcount
+
+
+async def forget_silent_workers(connection: Connection, silent_seconds: float) -> None:
+    """Delete the rows of workers that have not been heard of for a while."""
+    await connection.execute(
+        "DELETE FROM jobs.procrastinate_workers WHERE last_heartbeat < now() - make_interval(secs => %(silent)s)",
+        {"silent": silent_seconds},
+    )

@@ -1,0 +1,141 @@
+"""Agents' work as the templates show it: tool cards, approval cards, messages. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from operalta.agents.service import Approval, RunEvent
+from operalta.workspace.conversations.rules import Author, Message
+
+_REASONS = {
+    "sensitive_class": "Actions of this kind are asked about every time.",
+    "not_asked_for": "Your message did not ask for this in so many words.",
+    "address_not_in_your_words": "This address does not stand in your own words.",
+    "more_than_an_address_would_leave": "More than an address would leave the company.",
+    "own_space_used_up": "The run has made several files without asking already.",
+    "done_before_in_this_run": "The same was done before in this run.",
+    "nothing_names_what_is_meant": "Nothing in your words names what is meant.",
+    "not_typed_in_a_session": "This was not typed by you in the chat.",
+    "agent_setting": "This agent is set to ask.",
+    "company_setting": "The company is set to ask.",
+}
+_SUMMARIES = {
+    "memory_record": "Record in the company's memory",
+    "files_write": "Write a file",
+    "web_fetch": "Fetch a page from the web",
+    "shell_run": "Run a command",
+}
+_DECIDED = {"once": "approved", "conversation": "approved", "denied": "denied"}
+
+
+def reason_in_words(reasons: Iterable[str]) -> str:
+    """Return why a person is asked."""
+    told = [_one_reason(reason) for reason in reasons]
+    return " ".join(dict.fromkeys(told)) or "No rule allows this without asking."
+
+
+def _one_reason(reason: str) -> str:
+    kind, _, argument = reason.partition(":")
+    if kind in {"text_for_others", "text_not_in_your_words"}:
+        return "Others will read a text that is not word for word your own."
+    if kind == "not_in_your_words":
+        return f"Its {argument} does not stand in your own words."
+    return _REASONS.get(kind, "No rule allows this without asking.")
+
+
+def approval_card(approval: Approval, company: str, conversation: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what the approval card shows."""
+    state = _DECIDED.get(approval.decision or "", "expired" if approval.expired else "waiting")
+    return {
+        "id": approval.id,
+        "state": state,
+        "agent": approval.agent_name,
+        "requester": approval.requester_name or "somebody who has left",
+        "company": company,
+        "tool": approval.tool,
+        "summary": _SUMMARIES.get(approval.tool, f"Use the tool {approval.tool}"),
+        "arguments": approval.arguments,
+        "before": approval.before,
+        "after": approval.after,
+        "reason": reason_in_words(approval.reasons),
+        "sensitive": not approval.may_be_granted_for_conversation,
+        "asked_at": approval.asked_at,
+        "expires_at": approval.expires_at,
+        "may_approve": [approval.requester_name or "nobody"]
+        if approval.is_private
+        else ["everybody whose role may decide approvals"],
+        "conversation": conversation,
+        "decided_by": approval.decider_name,
+        "decided_at": approval.decided_at,
+        "scope": approval.decision if approval.decision in {"once", "conversation"} else None,
+    }
+
+
+def tool_cards(events: Sequence[RunEvent]) -> list[dict[str, Any]]:
+    """Return the tool cards of a run, in the order in which the tools were asked for."""
+    cards: dict[str, dict[str, Any]] = {}
+    for event in events:
+        call = event.body.get("call_id")
+        if call is None:
+            continue
+        if event.kind == "tool_asked":
+            cards[call] = {
+                "tool": event.body["tool"],
+                "state": "asked",
+                "arguments": event.body["arguments"],
+                "output": None,
+                "reason": None,
+                "duration": None,
+            }
+        elif call in cards and event.kind == "tool_decided":
+            decision = event.body["decision"]
+            cards[call]["state"] = {"allow": "allowed", "ask": "waiting", "deny": "denied"}.get(decision, "asked")
+            if decision == "ask":
+                cards[call]["reason"] = reason_in_words(event.body["reasons"])
+        elif call in cards and event.kind == "tool_result":
+            denied = event.body["outcome"] == "denied"
+            cards[call]["state"] = "denied" if denied else "done" if event.body["ok"] else "failed"
+            cards[call]["output"] = event.body["output"]
+    return list(cards.values())
+
+
+def conversation_messages(
+    said: Sequence[Message],
+    runs: Sequence[Mapping[str, Any]],
+    steps: Mapping[UUID, Sequence[RunEvent]],
+    agents: Mapping[UUID, str],
+) -> list[dict[str, Any]]:
+    """Return the messages of a conversation, each answer with its run's tools, and what became of runs without one."""
+    answered = {message.run_id for message in said if message.run_id is not None}
+    by_message = {run["message_id"]: run for run in runs}
+    agent_of_run = {run["id"]: agents.get(run["agent_id"], "Agent") for run in runs}
+    shown: list[dict[str, Any]] = []
+    for message in said:
+        is_person = message.author is Author.PERSON
+        name = message.person_name or "Somebody" if is_person else agent_of_run.get(message.run_id, "Agent")
+        cards = tool_cards(steps.get(message.run_id, ())) if message.run_id is not None else []
+        shown.append(_message(message.id, message.author.value, name, message.created_at, message.body, cards, None))
+        run = by_message.get(message.id)
+        if run is not None and run["id"] not in answered and run["status"] in {"failed", "stopped"}:
+            why = run["failure"] if run["status"] == "failed" else "This reply was stopped."
+            cards = tool_cards(steps.get(run["id"], ()))
+            at = run["created_at"]
+            shown.append(_message(run["id"], "agent", agents.get(run["agent_id"], "Agent"), at, "", cards, why))
+    return shown
+
+
+def _message(
+    identifier: object, author: str, name: str, at: object, text: str, cards: list[dict[str, Any]], failed: str | None
+) -> dict[str, Any]:
+    return {
+        "id": identifier,
+        "author": author,
+        "name": name,
+        "at": at,
+        "text": text,
+        "tool_calls": cards,
+        "citations": [],
+        "artifacts": [],
+        "usage": None,
+        "failed": failed,
+    }

@@ -1,0 +1,126 @@
+"""The agents of a company: what each may use, its instructions, its last runs."""
+
+from http import HTTPStatus
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from operalta.access.rules import Permission
+from operalta.agents import service
+from operalta.agents.company_tools import COMPANY_TOOLS
+from operalta.agents.rules import RunLimits
+from operalta.guard import rules
+from operalta.kernel.errors import InvalidInput, Refusal
+from operalta.web.entry import CompanyEntry, InCompany
+from operalta.web.presentation import form_errors, go_to, page
+from operalta.web.problems import status_of
+
+router = APIRouter()
+
+Reading = Annotated[CompanyEntry, Depends(InCompany(Permission.AGENTS_READ, rules.READ))]
+Managing = Annotated[CompanyEntry, Depends(InCompany(Permission.AGENTS_MANAGE, rules.SENSITIVE_WRITE))]
+Text = Annotated[str, Form(max_length=10_000)]
+
+
+@router.get("/c/{company}/agents")
+async def agents(entry: Reading) -> HTMLResponse:
+    """List the agents."""
+    async with entry.scope() as scope:
+        shown: list[dict[str, object]] = []
+        for agent in await service.list_agents(scope):
+            _, runs = await service.get_agent(scope, agent.id)
+            shown.append(
+                {
+                    "id": agent.id,
+                    "name": agent.name,
+                    "purpose": agent.purpose,
+                    "tools_count": sum(outcome != "deny" for outcome in agent.tools.values()),
+                    "last_run_at": runs[0]["created_at"] if runs else None,
+                    "runs_count": len(runs),
+                }
+            )
+        return await page(entry.request, scope, "pages/agents.html", {"agents": shown}, nav="agents")
+
+
+@router.get("/c/{company}/agents/{agent_id}")
+async def agent(entry: Reading, agent_id: UUID) -> HTMLResponse:
+    """Show one agent."""
+    return await _agent_page(entry, agent_id, {}, None)
+
+
+@router.post("/c/{company}/agents/{agent_id}")
+async def change(
+    entry: Managing, agent_id: UUID, name: Text = "", purpose: Text = "", instructions: Text = ""
+) -> Response:
+    """Change name, purpose and instructions."""
+    try:
+        async with entry.scope() as scope:
+            await service.change_agent(scope, agent_id, name=name, purpose=purpose, instructions=instructions)
+    except InvalidInput as refusal:
+        typed = {"name": name, "purpose": purpose, "instructions": instructions}
+        return await _agent_page(entry, agent_id, typed, refusal)
+    return go_to(f"/c/{entry.company}/agents/{agent_id}", "saved")
+
+
+@router.post("/c/{company}/agents/{agent_id}/tools")
+async def change_tools(entry: Managing, agent_id: UUID, request: Request) -> RedirectResponse:
+    """Decide for each tool: allow, ask or deny."""
+    form = await request.form(max_fields=100, max_files=0)
+    decisions = {
+        tool.name: str(form[f"tool.{tool.name}"])[:10] for tool in COMPANY_TOOLS if f"tool.{tool.name}" in form
+    }
+    async with entry.scope() as scope:
+        await service.change_agent(scope, agent_id, tools=decisions)
+    return go_to(f"/c/{entry.company}/agents/{agent_id}", "saved")
+
+
+async def _agent_page(
+    entry: CompanyEntry, agent_id: UUID, form: dict[str, str], refusal: Refusal | None
+) -> HTMLResponse:
+    async with entry.scope() as scope:
+        found, runs = await service.get_agent(scope, agent_id)
+        limits = RunLimits()
+        context = {
+            "agent": {
+                "id": found.id,
+                "name": found.name,
+                "purpose": found.purpose,
+                "instructions": found.instructions,
+                "model_route": found.route,
+            },
+            "tools": [
+                {
+                    "name": tool.name,
+                    "description": tool.absent_because or tool.purpose,
+                    "tool_class": tool.tool_class.value.replace("_", " "),
+                    "decision": found.tools.get(tool.name, "deny"),
+                    "is_fixed": tool.tool_class.is_sensitive,
+                }
+                for tool in COMPANY_TOOLS
+            ],
+            "limits": [
+                ("Steps", limits.steps),
+                ("Tool calls", limits.tool_calls),
+                ("Tokens", limits.tokens),
+                ("Seconds at work", limits.active_seconds),
+            ],
+            "runs": [
+                {
+                    "id": run["id"],
+                    "title": "Run",
+                    "person": run["person_name"] or "somebody",
+                    "state": run["status"],
+                    "started_at": run["created_at"],
+                    "duration": None,
+                    "href": f"/c/{entry.company}/chat/{run['conversation_id']}",
+                }
+                for run in runs
+            ],
+            "grants": [],
+            "form": form,
+        }
+        errors = form_errors(refusal) if refusal else []
+        status = status_of(refusal) if refusal else HTTPStatus.OK
+        return await page(entry.request, scope, "pages/agent.html", context, nav="agents", errors=errors, status=status)

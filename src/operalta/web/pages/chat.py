@@ -1,0 +1,200 @@
+"""The chat: conversations, messages, and the live stream of a run."""
+
+from http import HTTPStatus
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Form, Header, Query
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
+
+from operalta.access.rules import Permission, permissions_of
+from operalta.agents import service
+from operalta.agents.service import Posted
+from operalta.db.scope import Scope
+from operalta.guard import rules
+from operalta.kernel.errors import InvalidInput, Refusal
+from operalta.kernel.ids import ConversationId
+from operalta.web import sse
+from operalta.web.agent_views import approval_card, conversation_messages
+from operalta.web.entry import CompanyEntry, InCompany
+from operalta.web.presentation import form_errors, frame, go_to
+from operalta.web.problems import status_of, wants_json
+from operalta.web.rendering import render
+from operalta.workspace.conversations import service as conversations
+
+router = APIRouter()
+
+Reading = Annotated[CompanyEntry, Depends(InCompany(Permission.AGENTS_RUN, rules.READ))]
+Writing = Annotated[CompanyEntry, Depends(InCompany(Permission.AGENTS_RUN, rules.CHAT))]
+Stopping = Annotated[CompanyEntry, Depends(InCompany(Permission.AGENTS_RUN, rules.WRITE))]
+Text = Annotated[str, Form(max_length=40_000)]
+AgentChoice = Annotated[UUID | None, Form()]
+Search = Annotated[str, Query(max_length=200)]
+Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=8, max_length=200)]
+_OPEN = frozenset({"queued", "running", "waiting_for_approval"})
+
+
+@router.get("/c/{company}/chat")
+async def start(entry: Reading, q: Search = "") -> HTMLResponse:
+    """Show the conversations and a composer for a new one."""
+    async with entry.scope() as scope:
+        return await _page(entry, scope, None, search=q)
+
+
+@router.post("/c/{company}/chat")
+async def begin(
+    entry: Writing, text: Text = "", agent_id: AgentChoice = None, private: Text = "", key: Key = None
+) -> Response:
+    """Begin a conversation with a message."""
+    return await _post(entry, None, text, agent_id, private=private == "yes", key=key)
+
+
+@router.get("/c/{company}/chat/{conversation_id}")
+async def conversation(entry: Reading, conversation_id: UUID, q: Search = "") -> HTMLResponse:
+    """Show one conversation."""
+    async with entry.scope() as scope:
+        return await _page(entry, scope, conversation_id, search=q)
+
+
+@router.post("/c/{company}/chat/{conversation_id}")
+async def write(
+    entry: Writing, conversation_id: UUID, text: Text = "", agent_id: AgentChoice = None, key: Key = None
+) -> Response:
+    """Write a message."""
+    return await _post(entry, conversation_id, text, agent_id, private=True, key=key)
+
+
+@router.post("/c/{company}/chat/{conversation_id}/retry")
+async def retry(entry: Writing, conversation_id: UUID) -> RedirectResponse:
+    """Ask again what was asked last."""
+    async with entry.scope() as scope:
+        said = await conversations.messages(scope, ConversationId(conversation_id))
+        mine = [
+            message for message in said.items if message.person_id == scope.actor.person_id and message.run_id is None
+        ]
+        if not mine:
+            raise InvalidInput("There is nothing of yours to ask again here.")
+        await service.post_message(scope, mine[-1].body, conversation_id=conversation_id)
+    return go_to(f"/c/{entry.company}/chat/{conversation_id}")
+
+
+@router.get("/c/{company}/runs/{run_id}/events")
+async def events(entry: Reading, run_id: UUID) -> StreamingResponse:
+    """Stream a run's events."""
+    async with entry.scope() as scope:
+        await service.get_run(scope, run_id)
+    stream = sse.run_events(entry, run_id, sse.last_event_id(entry))
+    return StreamingResponse(stream, media_type="text/event-stream", headers=sse.HEADERS)
+
+
+@router.post("/c/{company}/runs/{run_id}/stop")
+async def stop(entry: Stopping, run_id: UUID) -> Response:
+    """Ask a run to stop."""
+    async with entry.scope() as scope:
+        run = await service.get_run(scope, run_id)
+        await service.stop_run(scope, run_id)
+    if wants_json(entry.request):
+        return JSONResponse({"stopping": True}, 202)
+    return go_to(f"/c/{entry.company}/chat/{run.conversation_id}", "stopped")
+
+
+async def _post(
+    entry: CompanyEntry,
+    conversation_id: UUID | None,
+    text: str,
+    agent_id: UUID | None,
+    *,
+    private: bool,
+    key: str | None,
+) -> Response:
+    try:
+        async with entry.scope() as scope:
+            posted = await service.post_message(
+                scope,
+                text,
+                conversation_id=conversation_id,
+                agent_id=agent_id,
+                private=private,
+                idempotency_key=key,
+            )
+    except InvalidInput as refusal:
+        if wants_json(entry.request):
+            raise
+        async with entry.scope() as scope:
+            return await _page(entry, scope, conversation_id, form={"text": text}, refusal=refusal)
+    address = f"/c/{entry.company}/chat/{posted.conversation_id}"
+    if wants_json(entry.request):
+        return JSONResponse({**_addresses(entry, posted), "conversation_url": address}, 202)
+    return go_to(address)
+
+
+def _addresses(entry: CompanyEntry, posted: Posted) -> dict[str, str]:
+    run = f"/c/{entry.company}/runs/{posted.run_id}"
+    return {"run_id": str(posted.run_id), "events_url": f"{run}/events", "stop_url": f"{run}/stop"}
+
+
+async def _page(
+    entry: CompanyEntry,
+    scope: Scope,
+    conversation_id: UUID | None,
+    *,
+    search: str = "",
+    form: dict[str, str] | None = None,
+    refusal: Refusal | None = None,
+) -> HTMLResponse:
+    agents = await service.list_agents(scope)
+    listed = await conversations.list_conversations(scope, search or None)
+    context: dict[str, Any] = {
+        "conversations": [
+            {
+                "id": each.id,
+                "title": each.title,
+                "updated_at": each.updated_at,
+                "is_private": each.private_to is not None,
+            }
+            for each in listed.items
+        ],
+        "search": search,
+        "conversation": None,
+        "messages": [],
+        "approvals": [],
+        "live_run": None,
+        "agents": [{"id": agent.id, "name": agent.name} for agent in agents],
+        "agent_id": agents[0].id if agents else None,
+        "limits": None,
+        "form": form or {},
+    }
+    if conversation_id is not None:
+        context |= await _conversation(
+            entry, scope, ConversationId(conversation_id), {one.id: one.name for one in agents}
+        )
+    errors = form_errors(refusal) if refusal else []
+    built = await frame(entry.request, scope, nav="chat", errors=errors)
+    status = status_of(refusal) if refusal else HTTPStatus.OK
+    return HTMLResponse(render("pages/chat.html", {**context, "page": built}), status)
+
+
+async def _conversation(
+    entry: CompanyEntry, scope: Scope, conversation_id: ConversationId, agents: dict[Any, str]
+) -> dict[str, Any]:
+    here = await conversations.get(scope, conversation_id)
+    said = await conversations.messages(scope, conversation_id)
+    runs = await service.runs_of_conversation(scope, conversation_id)
+    steps = await service.steps_of_conversation(scope, conversation_id)
+    live = next((run for run in reversed(runs) if run["status"] in _OPEN), None)
+    held = permissions_of(scope.actor.company_kind, scope.actor.role)
+    waiting = (
+        await service.list_approvals(scope, waiting=True, conversation_id=conversation_id)
+        if Permission.APPROVALS_READ in held
+        else ()
+    )
+    base = f"/c/{entry.company}/runs/{live['id']}" if live else ""
+    shown = {"id": here.id, "title": here.title}
+    return {
+        "conversation": {**shown, "is_private": here.private_to is not None},
+        "messages": conversation_messages(said.items, runs, steps, agents),
+        # While a run is followed live, its stream brings the cards.
+        "approvals": [] if live else [approval_card(each, scope.actor.company_slug or "", shown) for each in waiting],
+        "live_run": {"id": live["id"], "events_url": f"{base}/events", "stop_url": f"{base}/stop"} if live else None,
+        "agent_id": runs[-1]["agent_id"] if runs else next(iter(agents), None),
+    }

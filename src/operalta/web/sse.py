@@ -1,0 +1,67 @@
+"""Server-sent events of a run: replayed from `Last-Event-ID`, then followed until it is over.
+
+Each look into the database opens a scope of its own, so a session, membership or role that ends closes the stream
+within a second.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from uuid import UUID
+
+from operalta.agents.rules import EventKind
+from operalta.agents.service import RunEvent, events_after, get_run
+from operalta.kernel.errors import Refusal, Unavailable
+from operalta.web.entry import CompanyEntry
+from operalta.web.rendering import safe_markdown
+
+PAUSE_SECONDS = 0.2
+KEEP_ALIVE_SECONDS = 15.0
+LONGEST_SECONDS = 1800.0
+HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
+
+
+def last_event_id(entry: CompanyEntry) -> int:
+    """Return the number of the last event that the browser has; 0 for none or for nonsense."""
+    sent = entry.request.headers.get("last-event-id", "0")
+    return int(sent) if sent.isdecimal() and len(sent) < 10 else 0  # noqa: PLR2004 - more digits than any run has events
+
+
+async def run_events(entry: CompanyEntry, run_id: UUID, after: int) -> AsyncGenerator[str]:
+    """Yield a run's events as the wire wants them, until it is over, the right to see it ends, or half an hour."""
+    silent, lasted = 0.0, 0.0
+    yield "retry: 1000\n\n"
+    while lasted < LONGEST_SECONDS:
+        try:
+            async with entry.scope() as scope:
+                run = await get_run(scope, run_id)
+                found = await events_after(scope, run_id, after)
+        except Unavailable:
+            return  # the browser connects again by itself
+        except Refusal:
+            yield "event: run_failed\ndata: " + json.dumps({"sequence": after + 1, "body": {"text": _ENDED}}) + "\n\n"
+            return
+        for event in found:
+            after = event.sequence
+            yield _wire(event)
+        if run.is_over and not found:
+            return
+        silent = 0.0 if found else silent + PAUSE_SECONDS
+        if silent >= KEEP_ALIVE_SECONDS:
+            silent = 0.0
+            yield ": still here\n\n"
+        await asyncio.sleep(PAUSE_SECONDS)
+        lasted += PAUSE_SECONDS
+
+
+_ENDED = "Your session or your place in this company has ended. Load the page again."
+
+
+def _wire(event: RunEvent) -> str:
+    body = dict(event.body)
+    if event.kind == EventKind.ANSWER:
+        body["html"] = str(safe_markdown(body["text"]))
+    if event.kind == EventKind.TOOL_RESULT:
+        body.pop("content", None)
+    data = json.dumps({"sequence": event.sequence, "kind": event.kind, "at": event.at.isoformat(), "body": body})
+    return f"id: {event.sequence}\nevent: {event.kind}\ndata: {data}\n\n"

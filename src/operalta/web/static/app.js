@@ -1,0 +1,79 @@
+// What pages do beyond forms and links. Nothing here is needed to use them.
+
+// Times: as the reader's own clock shows them; how long ago stays true while the page is open.
+const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const relative = new Intl.RelativeTimeFormat(document.documentElement.lang, { numeric: "auto" });
+const UNITS = [["year", 31557600], ["month", 2629800], ["day", 86400], ["hour", 3600], ["minute", 60]];
+
+function distance(moment) {
+  const seconds = (moment - Date.now()) / 1000;
+  const [unit, length] = UNITS.find(([, length]) => Math.abs(seconds) >= length) ?? [null, 0];
+  if (unit) return relative.format(Math.trunc(seconds / length), unit);
+  return seconds > 0 ? "in a moment" : "just now";
+}
+
+function tellTimes() {
+  for (const time of document.querySelectorAll("time[data-time]")) {
+    const moment = new Date(time.dateTime);
+    time.title = exact.format(moment);
+    time.textContent = time.dataset.time === "ago" ? distance(moment) : exact.format(moment);
+  }
+}
+tellTimes();
+setInterval(tellTimes, 60_000);
+
+// A wait counts down; the page is not reloaded for anybody.
+for (const wait of document.querySelectorAll("[data-countdown]")) {
+  let left = Number(wait.dataset.countdown);
+  const timer = setInterval(() => {
+    left -= 1;
+    wait.textContent = left > 0 ? `${left} second${left === 1 ? "" : "s"}` : "no longer";
+    if (left <= 0) clearInterval(timer);
+  }, 1000);
+}
+
+// Dialogs open by `command` and `commandfor`; older browsers need a hand.
+const knowsCommands = "commandForElement" in HTMLButtonElement.prototype;
+document.addEventListener("click", async ({ target }) => {
+  const opener = target.closest("button[commandfor]");
+  if (opener && !knowsCommands) {
+    const dialog = document.getElementById(opener.getAttribute("commandfor"));
+    if (opener.getAttribute("command") === "show-modal") dialog.showModal();
+    else dialog.close();
+  }
+  const copier = target.closest("button[data-copy]");
+  if (copier) {
+    const label = copier.textContent;
+    await navigator.clipboard.writeText(copier.dataset.copy);
+    copier.textContent = "Copied";
+    setTimeout(() => { copier.textContent = label; }, 1500);
+  }
+});
+
+// Keys: "/" searches, "g c" goes to the chat, "?" lists them. One switch turns them off, on this device.
+const SWITCH = "shortcuts-off";
+const box = document.getElementById("shortcuts-on");
+if (box) {
+  box.checked = !localStorage.getItem(SWITCH);
+  box.addEventListener("change", () => {
+    if (box.checked) localStorage.removeItem(SWITCH);
+    else localStorage.setItem(SWITCH, "yes");
+  });
+}
+let wentFirst = 0;
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.closest("input, textarea, select, [contenteditable], dialog");
+  if (typing || event.ctrlKey || event.metaKey || event.altKey || !box?.checked) return;
+  const search = document.querySelector("[data-search]");
+  const chat = document.querySelector('.rail-links a[href$="/chat"]');
+  if (event.key === "/" && search) {
+    event.preventDefault();
+    search.closest("[popover]")?.checkVisibility() === false && search.closest("[popover]").showPopover();
+    search.focus();
+  } else if (event.key === "?") {
+    document.getElementById("shortcuts").showModal();
+  } else if (event.key === "c" && chat && event.timeStamp - wentFirst < 1500) {
+    chat.click();
+  }
+  wentFirst = event.key === "g" ? event.timeStamp : 0;
+});

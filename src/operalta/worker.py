@@ -1,0 +1,89 @@
+"""The worker process, wired: agents' runs, mail, the sealing of the audit log, maintenance."""
+
+import asyncio
+import signal
+
+import structlog
+
+from operalta.agents.dispatch import Dispatcher
+from operalta.agents.routes import RouteRegistry, builtin_route
+from operalta.agents.runner import Runner
+from operalta.agents.tool_functions import bound_registry
+from operalta.app import file_limits
+from operalta.audit.heads import HeadDirectory
+from operalta.audit.sealer import Sealer
+from operalta.db.pools import Pool
+from operalta.delivery.sender import Sender
+from operalta.jobs import maintenance
+from operalta.jobs.queue import make_queue
+from operalta.jobs.queue import work as work_queue
+from operalta.kernel import logging
+from operalta.sandbox.egress import EgressDoor, Record
+from operalta.sandbox.policies import OPEN
+from operalta.sealing.keys import RootKeys
+from operalta.sealing.signing import SigningKeyRing, SigningPurpose
+from operalta.settings import DatabaseRole, Settings
+from operalta.workspace.files.file_store import FileStore
+
+log = structlog.get_logger(__name__)
+
+
+def work(settings: Settings) -> None:
+    """Work until SIGTERM; what is under way is finished or goes back to the queue."""
+    logging.configure()
+    asyncio.run(_work(settings))
+
+
+async def _work(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    pools = {
+        DatabaseRole.WORKER: _pool(settings, DatabaseRole.WORKER),
+        DatabaseRole.JOB: _pool(settings, DatabaseRole.JOB),
+        DatabaseRole.DISPATCH: Pool(
+            DatabaseRole.DISPATCH, settings.database_dsn(DatabaseRole.DISPATCH), 4, search_path="jobs,pg_catalog"
+        ),
+    }
+    for pool in pools.values():
+        await pool.open()
+    dispatcher = Dispatcher(pools[DatabaseRole.DISPATCH])
+    files = FileStore(settings.workspaces_path, file_limits(settings))
+
+    def make_door(keep: Record) -> EgressDoor:
+        return EgressDoor(OPEN, settings.egress_exemptions, keep)
+
+    runner = Runner(
+        pools[DatabaseRole.WORKER],
+        dispatcher,
+        bound_registry(files, make_door),
+        RouteRegistry([builtin_route()]),
+        files,
+    )
+    sender = Sender(pools[DatabaseRole.JOB], settings)
+    queue = make_queue(
+        settings.database_dsn(DatabaseRole.DISPATCH), run_agent=runner.run, deliver_message=sender.deliver
+    )
+    ring = SigningKeyRing(
+        settings.var / "signing-keys", RootKeys.from_text(settings.secret("root-key")), SigningPurpose.AUDIT
+    )
+    sealer = Sealer(pools[DatabaseRole.JOB], ring.current, HeadDirectory(settings.var / "audit-heads"))
+
+    async def rescue() -> None:
+        for run in await dispatcher.rescue():
+            log.warning("a run was taken up again", run=str(run))
+
+    log.info("the worker is ready")
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(work_queue(queue, stop))
+            group.create_task(sealer.run(stop))
+            group.create_task(maintenance.run(pools[DatabaseRole.DISPATCH], stop, rescue))
+    finally:
+        for pool in pools.values():
+            await pool.close()
+
+
+def _pool(settings: Settings, role: DatabaseRole) -> Pool:
+    return Pool(role, settings.database_dsn(role), settings.database_pool_size)

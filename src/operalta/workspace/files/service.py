@@ -1,0 +1,240 @@
+"""Bringing files, reading them, finding passages in them. The tools of agents are these same functions.
+
+Each takes the `FileStore` beside the scope; one that is narrowed to some folders narrows all of them.
+"""
+
+import asyncio
+from pathlib import PurePosixPath
+
+from operalta.access.rules import Permission
+from operalta.audit.rules import Action
+from operalta.audit.service import record as record_event
+from operalta.db.permission import require
+from operalta.db.scope import Scope
+from operalta.kernel.errors import InvalidInput
+from operalta.kernel.ids import FileId, new_id
+from operalta.sandbox.errors import NoSuchFile
+from operalta.sandbox.files import Workspace
+from operalta.terms.registry import upholds
+from operalta.workspace.errors import NameInTheWay, NotText
+from operalta.workspace.files import store as rows
+from operalta.workspace.files.file_store import FileStore
+from operalta.workspace.files.passages import Passage, passages_of
+from operalta.workspace.files.rules import (
+    Content,
+    Download,
+    FileText,
+    FileWithVersions,
+    FoundPassage,
+    StoredFile,
+    content_type_of,
+    folders_above,
+    text_in,
+)
+from operalta.workspace.rules import (
+    LARGEST_PAGE,
+    USUAL_PAGE,
+    Page,
+    any_of,
+    checked_limit,
+    checked_query,
+    checked_text,
+    decode_cursor,
+    encode_cursor,
+    page_of,
+)
+
+LONGEST_READING = 1_000_000
+MOST_PASSAGES_FOUND = 50
+
+
+@upholds("2.5.3", "5.1.3", "5.2.1", "5.2.2")
+async def upload(scope: Scope, store: FileStore, path: str, content: bytes) -> StoredFile:
+    """Bring a file, or a new version of the one that has this name, and return it.
+
+    Its type follows from its extension alone. The same bytes again make no new version. Raise InvalidPath,
+    NotDeclared, NeverWritable, FileTooLarge before any byte is touched; NameInTheWay, WorkspaceFull, TooManyFiles.
+    """
+    require(scope, Permission.FILES_WRITE)
+    name = store.checked_for_writing(path, len(content))
+    await rows.lock_files(scope)
+    if await rows.is_in_the_way(scope, name, folders_above(name)):
+        raise NameInTheWay
+    current = await rows.find_file(scope, path=name)
+    kept = await asyncio.to_thread(Content.of, content)
+    if current is not None and current.content == kept:
+        # Written once more, because that mends a version whose bytes were damaged.
+        await store.write_version(scope.company, current.id, current.version, content)
+        return current
+    file_id = FileId(new_id()) if current is None else current.id
+    version = 1 if current is None else current.version + 1
+    await store.write_version(scope.company, file_id, version, content)
+    try:
+        await _write_rows(scope, current, file_id, version, path=name, content=content, kept=kept)
+        await store.show(scope.company, name, content)
+    except BaseException:
+        await store.discard_version(scope.company, file_id, version, kept)
+        raise
+    return await _found(scope, store, file_id)
+
+
+async def write_text(scope: Scope, store: FileStore, path: str, text: str) -> StoredFile:
+    """Write a text as `upload` does, in UTF-8. Raise InvalidInput for what is no text."""
+    return await upload(scope, store, path, checked_text(text, "content", store.limits.file_bytes).encode())
+
+
+@upholds("2.5.3", "5.1.3", "5.2.1")
+async def delete(scope: Scope, store: FileStore, file_id: FileId) -> None:
+    """Delete a file. Its versions stay, for people who want one back. Raise NoSuchFile."""
+    require(scope, Permission.FILES_WRITE)
+    await rows.lock_files(scope)
+    file = await _present(scope, store, file_id)
+    await rows.mark_deleted(scope, file.id)
+    await rows.replace_passages(scope, file.id, [])
+    await record_event(scope, Action.FILE_DELETED, "file", file.id, path=file.path, version=file.version)
+    await store.hide(scope.company, file.path)
+
+
+async def get(scope: Scope, store: FileStore, file_id: FileId) -> FileWithVersions:
+    """Return a file, deleted or not, with its versions. Raise NoSuchFile."""
+    require(scope, Permission.FILES_READ)
+    file = await _found(scope, store, file_id)
+    return FileWithVersions(file, tuple(await rows.versions_of(scope, file.id)))
+
+
+async def list_files(
+    scope: Scope, store: FileStore, folder: str = "", cursor: str | None = None, limit: int = USUAL_PAGE
+) -> Page[StoredFile]:
+    """Return the present files by name, those below `folder` where one is given. Raise InvalidPath, InvalidInput."""
+    require(scope, Permission.FILES_READ)
+    most = checked_limit(limit)
+    trimmed = folder.removesuffix("/")
+    below = f"{store.checked_path(trimmed)}/" if trimmed else ""
+    after = None if cursor is None else decode_cursor(cursor, 1)[0]
+    found: list[StoredFile] = []
+    while len(found) <= most:
+        batch = await rows.page_of_files(scope, below, after, LARGEST_PAGE + 1)
+        found += [file for file in batch if store.reaches(file.path)]
+        if len(batch) <= LARGEST_PAGE:
+            break
+        after = batch[-1].path
+    return page_of(found, most, lambda last: encode_cursor(last.path))
+
+
+@upholds("5.2.1", "5.2.2")
+async def read_text(scope: Scope, store: FileStore, path: str, limit: int = LONGEST_READING) -> FileText:
+    """Return the beginning of a text file, at most `limit` characters.
+
+    Raise NoSuchFile, NotText, FileDamaged, and InvalidPath or NotDeclared before anything is touched.
+    """
+    require(scope, Permission.FILES_READ)
+    if not 1 <= limit <= LONGEST_READING:
+        raise InvalidInput(f"The limit is between 1 and {LONGEST_READING} characters.", field="limit")
+    file = await rows.find_file(scope, path=store.checked_path(path))
+    if file is None:
+        raise NoSuchFile
+    content = await store.read_version(scope.company, file.id, file.version, file.content)
+    text = text_in(file.path, content)
+    if text is None:
+        raise NotText
+    return FileText(file, text[:limit], len(text) <= limit)
+
+
+async def download(scope: Scope, store: FileStore, file_id: FileId, version: int | None = None) -> Download:
+    """Return the verified bytes of a file, or of one of its versions (of a deleted file too).
+
+    Raise NoSuchFile, FileDamaged.
+    """
+    require(scope, Permission.FILES_READ)
+    if version is None:
+        file = await _present(scope, store, file_id)
+        wanted, content = file.version, file.content
+    else:
+        file = await _found(scope, store, file_id)
+        kept = await rows.content_of(scope, file_id, version) if 0 < version < 2**31 else None
+        if kept is None:
+            raise NoSuchFile
+        wanted, content = version, kept
+    return Download(file, wanted, await store.read_version(scope.company, file_id, wanted, content))
+
+
+@upholds("5.1.1")
+async def search_passages(scope: Scope, store: FileStore, query: str, limit: int = 20) -> tuple[FoundPassage, ...]:
+    """Return the passages of this company's files whose words match best, at most 50, each to be cited.
+
+    Quotes, `or` and a minus work as in a web search. Where no passage holds all the words, those with any of them.
+    """
+    require(scope, Permission.FILES_READ)
+    most = min(checked_limit(limit), MOST_PASSAGES_FOUND)
+    asked = checked_query(query)
+    if asked is None:
+        return ()
+    for words in (asked, any_of(asked)):
+        if words is not None:
+            found = await rows.matching_passages(scope, words, MOST_PASSAGES_FOUND)
+            reached = tuple(passage for passage in found if store.reaches(passage.path))
+            if reached:
+                return reached[:most]
+    return ()
+
+
+@upholds("5.2.1")
+async def make_working_copy(scope: Scope, store: FileStore, target: Workspace) -> int:
+    """Copy all present files that `store` reaches into `target`, under their names; return how many.
+
+    The bytes are those that rows point to, verified. `target` has limits of its own.
+    """
+    require(scope, Permission.FILES_READ)
+    cursor: str | None = None
+    copied = 0
+    while True:
+        page = await list_files(scope, store, cursor=cursor, limit=LARGEST_PAGE)
+        for file in page.items:
+            content = await store.read_version(scope.company, file.id, file.version, file.content)
+            await asyncio.to_thread(target.write_bytes, file.path, content)
+            copied += 1
+        cursor = page.next_cursor
+        if cursor is None:
+            return copied
+
+
+async def _write_rows(
+    scope: Scope,
+    current: StoredFile | None,
+    file_id: FileId,
+    version: int,
+    *,
+    path: str,
+    content: bytes,
+    kept: Content,
+) -> None:
+    kind = content_type_of(path)
+    if current is None:
+        await rows.insert_file(scope, file_id, path, kept, kind)
+    else:
+        await rows.update_file(scope, file_id, version, kept, kind)
+    await rows.insert_version(scope, file_id, version, kept)
+    await rows.replace_passages(scope, file_id, await asyncio.to_thread(_passages, path, content))
+    await record_event(
+        scope, Action.FILE_WRITTEN, "file", file_id, path=path, version=version, size=kept.size, sha256=kept.sha256
+    )
+
+
+def _passages(path: str, content: bytes) -> list[Passage]:
+    text = text_in(path, content)
+    is_markdown = PurePosixPath(path).suffix.lower() in {".md", ".markdown"}
+    return [] if text is None else passages_of(text, markdown=is_markdown)
+
+
+async def _found(scope: Scope, store: FileStore, file_id: FileId) -> StoredFile:
+    file = await rows.find_file(scope, file=file_id)
+    if file is None or not store.reaches(file.path):
+        raise NoSuchFile
+    return file
+
+
+async def _present(scope: Scope, store: FileStore, file_id: FileId) -> StoredFile:
+    file = await _found(scope, store, file_id)
+    if file.deleted_at is not None:
+        raise NoSuchFile
+    return file

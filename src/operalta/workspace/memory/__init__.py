@@ -1,0 +1,1 @@
+"""The memory ledger: decisions, hypotheses, experiments and blockers, superseded and never overwritten."""

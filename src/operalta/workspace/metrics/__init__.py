@@ -1,0 +1,1 @@
+"""Metrics: what is measured, its points, and what can be worked out from them."""

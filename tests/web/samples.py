@@ -1,0 +1,61 @@
+"""Contexts for every page: rich ones for the gallery, minimal ones, and some with errors.
+
+They follow the comment at the top of each template, which is the contract with the routes.
+"""
+
+from tests.web.samples_company import company_pages
+from tests.web.samples_ground import ADA, Context, Sample, page, visitor
+from tests.web.samples_knowledge import file_pages, memory_pages, metric_pages, revenue
+from tests.web.samples_public import public_pages, signed_out
+from tests.web.samples_work import approval, work
+
+__all__ = ["ADA", "Context", "Sample", "approval", "minimal", "page", "revenue", "rich", "visitor", "with_errors"]
+
+
+def rich() -> list[Sample]:
+    """Return every page as it looks in use."""
+    return [*signed_out(), *work(), *memory_pages(), *metric_pages(), *file_pages(), *company_pages(), *public_pages()]
+
+
+def with_errors() -> list[Sample]:
+    """Return forms as they come back when something has to be put right."""
+    wrong = {"field": "email", "text": "Write the address with an @, such as ada@lumen.example."}
+    weak = {"field": "password", "text": "Choose a password of at least 12 characters."}
+    kept = {"name": "Ada Okafor", "email": "ada.lumen.example"}
+    whole = {"field": "", "text": "The address or the password is not right."}
+    memory = next(sample for sample in memory_pages() if sample.name == "memory")
+    named = {"field": "title", "text": "Say in one sentence what was decided."}
+    return [
+        Sample(
+            "sign-up-errors",
+            "sign_up.html",
+            {
+                "page": visitor(errors=[wrong, weak]),
+                "form": kept,
+                "next": "",
+                "is_open": True,
+                "password_minimum": 12,
+            },
+        ),
+        Sample(
+            "sign-in-errors",
+            "sign_in.html",
+            {"page": visitor(errors=[whole]), "form": kept, "next": "", "sign_up_is_open": True},
+        ),
+        Sample(
+            "memory-errors",
+            "memory.html",
+            {
+                **memory.context,
+                "page": page("memory", errors=[named]),
+                "form": {"body": "We looked at three banks."},
+            },
+        ),
+    ]
+
+
+def minimal(context: Context) -> Context:
+    """Return the context with every list empty, seen by somebody who may do nothing and belongs nowhere else."""
+    least: Context = {key: [] if isinstance(value, list) else value for key, value in context.items()}
+    nothing: Context = {"permissions": set(), "approvals_waiting": 0, "companies": []}
+    return {**least, "page": {**context["page"], **nothing}}

@@ -1,0 +1,280 @@
+"""Conversations, approvals and agents, as they look in use."""
+
+from datetime import timedelta
+from typing import Final
+
+from operalta.kernel.ids import new_id
+from tests.web.samples_ground import NOW, Context, Sample, before, page
+
+
+def approval(**changes: object) -> Context:
+    """Return an approval for a write, with a changed text to compare."""
+    old = "# Price list\n\n- Team: 49 € a month\n- Studio: 99 € a month\n\nPrices hold until the end of the year.\n"
+    new = old.replace("49 €", "55 €").replace("99 €", "109 €") + "Yearly billing: two months free.\n"
+    return {
+        "id": str(new_id()),
+        "state": "waiting",
+        "agent": "Analyst",
+        "requester": "Ada Okafor",
+        "company": "Lumen Labs",
+        "tool": "files_write",
+        "summary": "Write “prices/price-list.md”",
+        "arguments": {"path": "prices/price-list.md", "text": new, "overwrite": True},
+        "before": old,
+        "after": new,
+        "reason": "The new prices do not stand in your message, so a person has to confirm them.",
+        "sensitive": False,
+        "asked_at": before(minutes=4),
+        "expires_at": NOW + timedelta(minutes=56, seconds=30),
+        "may_approve": ["Ada Okafor", "any founder"],
+        "conversation": {"id": str(new_id()), "title": "New prices for spring"},
+        "decided_by": None,
+        "decided_at": None,
+        "scope": None,
+        **changes,
+    }
+
+
+def _fetch_approval() -> Context:
+    return approval(
+        tool="shell_run",
+        summary="Run a command in the sandbox",
+        arguments={"command": "python3 churn.py --months 12 \u202e3202\u202c > churn.csv", "seconds": 30},
+        before=None,
+        after=None,
+        reason="Commands are asked about every time.",
+        sensitive=True,
+        conversation=None,
+    )
+
+
+ANSWER: Final = """Churn fell after the change to yearly billing, from **3.1 %** to **2.2 %** a month.
+
+| Month | Churn | Teams |
+|---|--:|--:|
+| July | 3.1 % | 212 |
+| August | 2.6 % | 231 |
+| September | 2.2 % | 248 |
+
+Two things to keep in mind:
+
+1. The September figure rests on *three* weeks.
+2. One large team left in July; without it, July was 2.7 %.
+
+See the [study on billing periods](https://research.example/billing) for comparison.
+"""
+
+
+def work() -> list[Sample]:
+    conversations = [
+        {"id": str(new_id()), "title": title, "updated_at": before(hours=hours), "is_private": private}
+        for title, hours, private in [
+            ("New prices for spring", 0.05, False),
+            ("What did the onboarding experiment show?", 5, False),
+            ("Runway if we hire in March", 28, True),
+            ("Draft of the letter to investors, third quarter", 75, False),
+            ("Blockers with the bank", 190, False),
+        ]
+    ]
+    calls: list[Context] = [
+        {
+            "tool": "metrics_read",
+            "state": "done",
+            "arguments": {"slug": "churn", "months": 3},
+            "output": "2026-07 3.1\n2026-08 2.6\n2026-09 2.2",
+            "reason": None,
+            "duration": "0.1 s",
+        },
+        {
+            "tool": "web_fetch",
+            "state": "denied",
+            "arguments": {"url": "https://tracker.example/?q=churn"},
+            "output": None,
+            "reason": "The address does not stand in your message.",
+            "duration": None,
+        },
+    ]
+
+    def message(author: str, name: str, text: str, **more: object) -> Context:
+        extras: Context = {"tool_calls": [], "citations": [], "artifacts": [], "usage": None, "failed": None}
+        return {
+            "id": str(new_id()),
+            "author": author,
+            "name": name,
+            "at": before(minutes=12),
+            "text": text,
+            **extras,
+            **more,
+        }
+
+    messages = [
+        message(
+            "person",
+            "Ada Okafor",
+            "How has churn moved since we went to yearly billing? Then bring the price list up to date: 12 % more.",
+        ),
+        message(
+            "agent",
+            "Analyst",
+            ANSWER,
+            tool_calls=calls,
+            citations=[{"label": "Decision: yearly billing", "href": "#"}, {"label": "Churn", "href": "#"}],
+            artifacts=[{"name": "churn-2026.csv", "href": "#", "size": 1843}],
+            usage="2 of 50 tool calls, 3,104 tokens",
+        ),
+        message("person", "Ada Okafor", "Good. Go on with the prices."),
+    ]
+    agents = [
+        {"id": "a1", "name": "Analyst"},
+        {"id": "a2", "name": "Scribe"},
+    ]
+    chat: Context = {
+        "conversations": conversations,
+        "search": "",
+        "conversation": conversations[0],
+        "messages": messages,
+        "approvals": [],
+        "live_run": None,
+        "agents": agents,
+        "agent_id": "a1",
+        "limits": "20 of 50 tool calls",
+        "form": {},
+    }
+    live = {
+        "id": "r1",
+        "events_url": "/c/lumen/runs/r1/events",
+        "stop_url": "/c/lumen/runs/r1/stop",
+    }
+    failed = message("agent", "Analyst", "", failed="The model did not answer in time. Nothing was changed.")
+    empty_chat: Context = {**chat, "conversation": None, "messages": [], "limits": None}
+    base: Context = {"waiting_count": 2, "previous_url": None, "next_url": None}
+    decided = approval(state="approved", decided_by="Ada Okafor", decided_at=before(minutes=2), scope="conversation")
+    grants = [
+        {
+            "id": str(new_id()),
+            "tool": "files_write",
+            "agent": "Analyst",
+            "requester": "Ada Okafor",
+            "conversation": {"id": "c1", "title": "New prices for spring"},
+            "granted_by": "Ada Okafor",
+            "granted_at": before(minutes=2),
+        }
+    ]
+    return [
+        Sample("chat", "chat.html", {"page": page("chat"), **chat, "messages": [*messages[:2], failed, messages[2]]}),
+        Sample(
+            "chat-approval", "chat.html", {"page": page("chat"), **chat, "approvals": [approval()], "live_run": None}
+        ),
+        Sample("chat-live", "chat.html", {"page": page("chat"), **chat, "live_run": live}),
+        Sample("chat-new", "chat.html", {"page": page("chat"), **empty_chat}),
+        Sample(
+            "approvals",
+            "approvals.html",
+            {
+                "page": page("approvals"),
+                "state": "waiting",
+                "approvals": [approval(), _fetch_approval()],
+                "grants": grants,
+                **base,
+            },
+        ),
+        Sample(
+            "approvals-decided",
+            "approvals.html",
+            {"page": page("approvals"), "state": "decided", "approvals": [decided], "grants": [], **base},
+        ),
+        Sample(
+            "approval",
+            "approval.html",
+            {"page": page("approvals"), "approval": approval(), "return_to": "/c/lumen/approvals"},
+        ),
+        Sample(
+            "approval-observer",
+            "approval.html",
+            {
+                "page": page("approvals", permissions={"approvals:read"}),
+                "approval": _fetch_approval(),
+                "return_to": "",
+            },
+        ),
+        *_agents(grants),
+    ]
+
+
+def _agents(grants: list[Context]) -> list[Sample]:
+    analyst = {
+        "id": "a1",
+        "name": "Analyst",
+        "purpose": "Reads metrics and experiments, says what changed and why.",
+        "is_on": True,
+        "tools_count": 6,
+        "last_run_at": before(minutes=12),
+        "runs_count": 148,
+        "instructions": "Quote every number with its source.\nSay so when the data is thin.\nNever round in a table.",
+        "model_route": "Built in, quotes only",
+        "created_by": "Ada Okafor",
+        "created_at": before(days=90),
+    }
+    scribe = {
+        **analyst,
+        "id": "a2",
+        "name": "Scribe",
+        "purpose": "Keeps the memory in order and drafts letters.",
+        "is_on": False,
+        "last_run_at": None,
+        "runs_count": 0,
+    }
+    tools = [
+        {
+            "name": name,
+            "description": text,
+            "tool_class": kind,
+            "decision": decision,
+            "is_fixed": kind == "execute",
+        }
+        for name, text, kind, decision in [
+            ("memory_search", "Finds decisions, hypotheses, experiments and blockers.", "read", "allow"),
+            ("metrics_read", "Reads a metric with its points.", "read", "allow"),
+            ("files_write", "Writes a file of the workspace; the old one stays as a version.", "write", "ask"),
+            ("web_fetch", "Reads a page of the web whose address you wrote.", "egress", "ask"),
+            ("shell_run", "Runs a command in the sandbox, without network.", "execute", "ask"),
+        ]
+    ]
+    runs = [
+        {
+            "id": "r1",
+            "title": "How has churn moved since we went to yearly billing?",
+            "person": "Ada Okafor",
+            "state": "finished",
+            "started_at": before(minutes=12),
+            "duration": "8 s",
+            "href": "#",
+        },
+        {
+            "id": "r2",
+            "title": "Compare onboarding variants",
+            "person": "Jonas Weber",
+            "state": "failed",
+            "started_at": before(hours=30),
+            "duration": None,
+            "href": "#",
+        },
+    ]
+    limits = [("Steps", "24"), ("Tool calls", "48"), ("Tokens", "400,000"), ("Working time", "10 minutes")]
+    one: Context = {
+        "agent": analyst,
+        "tools": tools,
+        "limits": limits,
+        "runs": runs,
+        "grants": grants,
+        "form": {},
+    }
+    return [
+        Sample("agents", "agents.html", {"page": page("agents"), "agents": [analyst, scribe], "form": {}}),
+        Sample("agent", "agent.html", {"page": page("agents"), **one}),
+        Sample(
+            "agent-reader",
+            "agent.html",
+            {"page": page("agents", permissions={"agents:read"}), **one, "runs": [], "grants": [], "tools": []},
+        ),
+    ]
