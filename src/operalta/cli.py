@@ -33,7 +33,9 @@ COULD_NOT_CHECK = 4
 
 def main() -> None:
     """Run the command line and turn every known refusal into one line."""
-    from operalta.db.errors import DatabaseOutOfReach, SchemaFromTheFuture
+    import psycopg
+
+    from operalta.db.errors import DatabaseOutOfReach, PolicyGaps, SchemaFromTheFuture
     from operalta.operations.deployment import AlreadyRunning, CannotStart
     from operalta.operations.privileges import CannotLeaveRoot
     from operalta.operations.servers import ServerFailed
@@ -49,9 +51,13 @@ def main() -> None:
         CannotLeaveRoot,
         SettingsError,
         DatabaseOutOfReach,
+        PolicyGaps,
         SchemaFromTheFuture,
     ) as refusal:
         _say(str(refusal))
+        sys.exit(1)
+    except psycopg.Error as failure:
+        _say(f"the database refused: {type(failure).__name__}: {str(failure).splitlines()[0]}")
         sys.exit(1)
 
 

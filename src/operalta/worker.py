@@ -76,7 +76,7 @@ async def _work(settings: Settings) -> None:
 
     log.info("the worker is ready")
     try:
-        async with asyncio.TaskGroup() as group:
+        async with queue.open_async(), asyncio.TaskGroup() as group:
             group.create_task(work_queue(queue, stop))
             group.create_task(sealer.run(stop))
             group.create_task(maintenance.run(pools[DatabaseRole.DISPATCH], stop, rescue))

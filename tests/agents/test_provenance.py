@@ -158,8 +158,9 @@ def test_quoted_and_pasted_passages_vouch_for_nothing(text: str) -> None:
 
 
 def test_a_long_quotation_vouches_for_nothing_not_even_as_a_whole() -> None:
-    passage = "a word and " * 9
+    passage = "a word and " * 9 + "out"
     assert not found(f'Write "{passage}"', passage, SinkType.BODY)
+    assert found(f'Write "{passage[:80]}"', passage[:80], SinkType.BODY)
 
 
 def test_what_stands_around_a_quotation_still_counts() -> None:

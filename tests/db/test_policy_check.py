@@ -6,7 +6,9 @@ import psycopg
 import pytest
 
 from operalta.access import rules
+from operalta.db.migrate import head, migrate
 from operalta.db.policy_check import check_policies
+from operalta.operations.secrets import database_passwords
 from operalta.settings import DatabaseRole
 from tests.conftest import Servers
 
@@ -68,3 +70,9 @@ def test_the_database_holds_the_role_templates_of_the_code(servers: Servers) -> 
     with servers.as_owner() as owner:
         rows = owner.execute("SELECT company_kind, role, permission FROM access.role_permissions").fetchall()
     assert sorted((row["company_kind"], row["role"], row["permission"]) for row in rows) == rules.table()
+
+
+def test_migrating_again_changes_nothing_and_finds_no_gap(servers: Servers) -> None:
+    settings = servers.settings
+    passwords = database_passwords(settings)
+    assert migrate(settings.database_dsn(DatabaseRole.OWNER), passwords) == head()

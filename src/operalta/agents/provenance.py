@@ -126,8 +126,7 @@ def _sentences(text: str, quotations: Quotations) -> tuple[Sentence, ...]:
 
 def _whole_words(prose: str) -> frozenset[str]:
     """Return the words that stand by themselves: "write" in "notes/write.md" asks for nothing."""
-    tokens = (token.lstrip(_OPENERS).rstrip(_CLOSERS) for token in prose.split())
-    return frozenset(ascii_fold(token) for token in tokens if _WORD.fullmatch(token))
+    return frozenset(ascii_fold(token.lstrip(_OPENERS).rstrip(_CLOSERS)) for token in prose.split())
 
 
 def _sentence_spans(prose: str) -> list[Span]:

@@ -18,6 +18,7 @@ from operalta.delivery.errors import MailDelayed, MailRefused
 from operalta.delivery.texts import Text
 from operalta.kernel import clock
 from operalta.settings import SettingsError
+from operalta.terms.registry import upholds
 
 STEP_SECONDS = 15.0
 """How long each step of a conversation with the relay may take."""
@@ -88,6 +89,7 @@ class Relay:
             raise MailDelayed(f"the relay cannot be used: {type(error).__name__}") from error
 
 
+@upholds("3.4.4")
 def compose(message: UUID, recipient: str, text: Text, mail_from: str) -> EmailMessage:
     """Return the mail. Headers are built from parsed parts, so none can be added through an address or a subject.
 

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from operalta.delivery.rules import Kind
+from operalta.terms.registry import upholds
 
 LONGEST_NAME = 120
 
@@ -56,6 +57,7 @@ def render(
     return Text(subject, body.strip("\n") + "\n")
 
 
+@upholds("3.4.4")
 def plain(text: str) -> str:
     """Return what somebody wrote as one short line that no reader turns into a link.
 

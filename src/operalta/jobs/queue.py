@@ -92,10 +92,14 @@ class GuardedConnector(PsycopgConnector):
     ) -> dict[str, Any]:
         """Run a query for one row, again and again while the database is away.
 
-        A worker that could not fetch would end, and take along what it has in hand.
+        A worker that could not fetch would end, and take along what it has in hand. Arguments that are no object,
+        over which procrastinate stumbles, become some that every task refuses.
         """
         base = super().execute_query_one_async
-        return await _patiently(lambda: base(query, **arguments))
+        row = await _patiently(lambda: base(query, **arguments))
+        if row.get("id") is not None and not isinstance(row.get("args", {}), dict):
+            row["args"] = {"malformed": True}
+        return row
 
 
 async def _patiently(attempt: Callable[[], Awaitable[Result]], *, for_ever: bool = False) -> Result:

@@ -13,7 +13,7 @@ from operalta.terms.registry import upholds
 
 _LONGEST_FIELD_BYTES = 16 * 1024
 _MOST_FIELDS = 8
-_UNSAFE = re.compile(r'[^A-Za-z0-9 !#$&+.^_`{}~()\[\],=@-]')
+_UNSAFE = re.compile(r"[^A-Za-z0-9 !#$&+.^_`{}~()\[\],=@-]")
 
 
 @dataclass(frozen=True, slots=True)

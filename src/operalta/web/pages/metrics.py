@@ -53,7 +53,9 @@ async def metrics(entry: Reading) -> HTMLResponse:
 
 
 @router.post("/c/{company}/metrics")
-async def define(entry: Writing, name: Text = "", unit: Text = "", definition: Text = "", source: Text = "") -> Response:
+async def define(
+    entry: Writing, name: Text = "", unit: Text = "", definition: Text = "", source: Text = ""
+) -> Response:
     """Keep a new metric; its short name comes of its name."""
     try:
         async with entry.scope() as scope:

@@ -26,13 +26,13 @@ CREATE POLICY scoped_update ON agents.agents FOR UPDATE TO operalta_web
 
 -- Called when a company is founded. `tools` maps a tool's name to allow, ask or deny; what is not in it is denied.
 CREATE FUNCTION agents.install_first_agents(company uuid) RETURNS void LANGUAGE sql VOLATILE SECURITY DEFINER AS $$
-    INSERT INTO agents.agents (company_id, slug, name, purpose, instructions, tools) VALUES
+    INSERT INTO agents.agents (company_id, slug, name, purpose, instructions, tools, created_at) VALUES
         (company, 'chief-of-staff', 'Chief of staff', 'Answers from the company''s memory and files, and keeps them in order.',
             'Answer from the company''s own memory and files, and cite them. Say so when nothing is recorded. Propose what should be written down; never guess a figure.',
-            '{"memory_search": "allow", "memory_record": "allow", "metrics_read": "allow", "files_list": "allow", "files_read": "allow", "files_search": "allow", "files_write": "allow", "web_fetch": "allow", "shell_run": "ask", "delegate": "allow"}'),
+            '{"memory_search": "allow", "memory_record": "allow", "metrics_read": "allow", "files_list": "allow", "files_read": "allow", "files_search": "allow", "files_write": "allow", "web_fetch": "allow", "shell_run": "ask", "delegate": "allow"}', now()),
         (company, 'analyst', 'Analyst', 'Reads the metrics and the files behind them.',
             'Work from recorded metrics and files only. Show the dates and sources of every figure.',
-            '{"memory_search": "allow", "metrics_read": "allow", "files_list": "allow", "files_read": "allow", "files_search": "allow"}')
+            '{"memory_search": "allow", "metrics_read": "allow", "files_list": "allow", "files_read": "allow", "files_search": "allow"}', now() + interval '1 millisecond')
 $$;
 
 CREATE TABLE agents.runs (

@@ -1,0 +1,12 @@
+"""The SQL of the assurance room."""
+
+from operalta.db.pools import Connection
+from operalta.db.scope import Row
+
+
+async def newest_evidence(connection: Connection) -> Row | None:
+    """Return the document of evidence that was published last, and when (of the web or the verifier role)."""
+    cursor = await connection.execute(
+        "SELECT evidence.at, evidence.document FROM assurance.evidence ORDER BY evidence.at DESC, evidence.id DESC LIMIT 1"
+    )
+    return await cursor.fetchone()

@@ -1,0 +1,194 @@
+"""The pages of files: the workspace as a tree, one file with its versions, uploads and downloads."""
+
+from collections import Counter
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import HTMLResponse, Response
+
+from operalta.access.rules import Permission
+from operalta.db.scope import Scope
+from operalta.guard import rules
+from operalta.kernel.errors import Conflict, InvalidInput, NotAllowed, Refusal, TooLarge
+from operalta.kernel.ids import FileId
+from operalta.web.entry import CompanyEntry, InCompany
+from operalta.web.presentation import form_errors, go_to, page
+from operalta.web.problems import status_of
+from operalta.web.transfers import attachment, read_upload
+from operalta.workspace.errors import FileDamaged, NotText
+from operalta.workspace.files import service
+from operalta.workspace.files.file_store import FileStore
+from operalta.workspace.files.rules import FileOrigin, FileVersion, StoredFile
+from operalta.workspace.rules import LARGEST_PAGE
+
+router = APIRouter()
+
+Reading = Annotated[CompanyEntry, Depends(InCompany(Permission.FILES_READ, rules.READ))]
+Uploading = Annotated[CompanyEntry, Depends(InCompany(Permission.FILES_WRITE, rules.UPLOAD))]
+Writing = Annotated[CompanyEntry, Depends(InCompany(Permission.FILES_WRITE, rules.WRITE))]
+Folder = Annotated[str, Query(max_length=2_000)]
+Search = Annotated[str, Query(max_length=400)]
+
+_PREVIEW_CHARACTERS = 50_000
+
+
+@router.get("/c/{company}/files")
+async def files(entry: Reading, folder: Folder = "", q: Search = "") -> HTMLResponse:
+    """Show a folder, or the files whose name holds what is searched for."""
+    return await _files_page(entry, folder, q, None)
+
+
+@router.post("/c/{company}/files")
+async def upload(entry: Uploading) -> Response:
+    """Bring a file, or a new version of it. The body is read only after the sender is known to be allowed."""
+    async with entry.scope():
+        pass
+    try:
+        sent = await read_upload(entry.request)
+        async with entry.scope() as scope:
+            stored = await service.upload(scope, entry.services.files, sent.path, sent.content)
+    except (InvalidInput, Conflict, NotAllowed, TooLarge) as refusal:
+        return await _files_page(entry, "", "", refusal)
+    return go_to(f"/c/{entry.company}/files/{stored.id}", "saved")
+
+
+@router.get("/c/{company}/files/{file_id}")
+async def one(entry: Reading, file_id: UUID) -> HTMLResponse:
+    """Show a file: what it says where it is text, and its versions."""
+    async with entry.scope() as scope:
+        found = await service.get(scope, entry.services.files, FileId(file_id))
+        file = found.file
+        folder, _, name = file.path.rpartition("/")
+        context: dict[str, object] = {
+            "file": {
+                "id": file.id,
+                "name": name,
+                "folder": folder,
+                "size": file.size,
+                "media_type": file.content_type,
+                "origin": _origin(file) + (", deleted since" if file.deleted_at else ""),
+                "updated_at": file.changed_at,
+                "sha256": file.sha256,
+            },
+            "preview": await _preview(scope, entry.services.files, file),
+            "versions": [
+                {
+                    "number": each.version,
+                    "size": each.size,
+                    "by": _author(each),
+                    "at": each.at,
+                    "is_current": each.version == file.version and file.deleted_at is None,
+                }
+                for each in found.versions
+            ],
+        }
+        return await page(entry.request, scope, "pages/file.html", context, nav="files")
+
+
+@router.get("/c/{company}/files/{file_id}/download")
+async def download(
+    entry: Reading, file_id: UUID, version: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None
+) -> Response:
+    """Hand a file over, or one of its versions."""
+    async with entry.scope() as scope:
+        found = await service.download(scope, entry.services.files, FileId(file_id), version)
+    return attachment(found.file.path, found.content, found.file.content_type)
+
+
+@router.post("/c/{company}/files/{file_id}/delete")
+async def delete(entry: Writing, file_id: UUID) -> Response:
+    """Delete a file."""
+    async with entry.scope() as scope:
+        await service.delete(scope, entry.services.files, FileId(file_id))
+    return go_to(f"/c/{entry.company}/files", "deleted")
+
+
+async def _files_page(entry: CompanyEntry, folder: str, search: str, refusal: Refusal | None) -> HTMLResponse:
+    store = entry.services.files
+    folder = store.checked_path(folder.strip("/")) if folder.strip("/") else ""
+    async with entry.scope() as scope:
+        kept = await _all_files(scope, store)
+        if search:
+            wanted = search.casefold()
+            shown = [each for each in kept if wanted in each.path.casefold()]
+            folders: list[dict[str, object]] = []
+        else:
+            shown, folders = _folder(kept, folder)
+        context: dict[str, object] = {
+            "folder": folder,
+            "folders": folders,
+            "crumbs": [] if search else _crumbs(folder),
+            "files": [_listed(each, folder) for each in shown],
+            "usage": {"bytes": sum(each.size for each in kept), "limit": store.limits.total_bytes},
+            "upload_limit": store.limits.file_bytes,
+            "search": search,
+        }
+        if refusal is None:
+            return await page(entry.request, scope, "pages/files.html", context, nav="files")
+        errors = form_errors(refusal)
+        errors[0]["field"] = "file"
+        return await page(
+            entry.request, scope, "pages/files.html", context, nav="files", errors=errors, status=status_of(refusal)
+        )
+
+
+async def _all_files(scope: Scope, store: FileStore) -> list[StoredFile]:
+    """Return every present file: a workspace has at most some thousands (the store caps them)."""
+    found: list[StoredFile] = []
+    cursor: str | None = None
+    while True:
+        read = await service.list_files(scope, store, "", cursor, LARGEST_PAGE)
+        found += read.items
+        cursor = read.next_cursor
+        if cursor is None:
+            return found
+
+
+def _folder(kept: list[StoredFile], folder: str) -> tuple[list[StoredFile], list[dict[str, object]]]:
+    """Return what lies in a folder itself: its files, and its folders with how many files each holds."""
+    start = f"{folder}/" if folder else ""
+    below = [each for each in kept if each.path.startswith(start)]
+    here = [each for each in below if "/" not in each.path[len(start) :]]
+    counts = Counter(each.path[len(start) :].partition("/")[0] for each in below if "/" in each.path[len(start) :])
+    return here, [
+        {"name": name, "path": f"{start}{name}", "files_count": count} for name, count in sorted(counts.items())
+    ]
+
+
+def _crumbs(folder: str) -> list[dict[str, object]]:
+    parts = folder.split("/") if folder else []
+    return [{"name": name, "path": "/".join(parts[: depth + 1])} for depth, name in enumerate(parts)]
+
+
+def _listed(file: StoredFile, folder: str) -> dict[str, object]:
+    return {
+        "id": file.id,
+        "name": file.path.removeprefix(f"{folder}/") if folder else file.path,
+        "size": file.size,
+        "origin": _origin(file),
+        "updated_at": file.changed_at,
+        "versions_count": file.version,
+    }
+
+
+def _origin(file: StoredFile) -> str:
+    who = file.changed_by_name or "somebody who is no longer here"
+    return f"uploaded by {who}" if file.origin is FileOrigin.UPLOAD else f"made by an agent for {who}"
+
+
+def _author(version: FileVersion) -> str:
+    who = version.changed_by_name or "somebody who is no longer here"
+    return f"an agent for {who}" if version.run_id else who
+
+
+async def _preview(scope: Scope, store: FileStore, file: StoredFile) -> dict[str, object]:
+    nothing: dict[str, object] = {"kind": "none", "text": "", "is_cut": False}
+    if file.deleted_at is not None:
+        return nothing
+    try:
+        read = await service.read_text(scope, store, file.path, _PREVIEW_CHARACTERS)
+    except (NotText, FileDamaged):
+        return nothing
+    kind = "markdown" if file.content_type == "text/markdown" else "text"
+    return {"kind": kind, "text": read.text, "is_cut": not read.is_whole}
