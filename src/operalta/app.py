@@ -46,7 +46,7 @@ def build(settings: Settings) -> FastAPI:
         tokens=tokens,
         accounts=Accounts(signin, hasher, sessions, sign_up_is_open=settings.sign_up is SignUp.OPEN),
         sessions=sessions,
-        files=FileStore(settings.workspaces_path, file_limits(settings)),
+        files=FileStore(settings.workspaces_path, FileLimits(file_bytes=settings.upload_limit_bytes)),
         audit_keys=SigningKeyRing(settings.var / "signing-keys", roots, SigningPurpose.AUDIT),
     )
 
@@ -63,11 +63,6 @@ def build(settings: Settings) -> FastAPI:
             await hasher.close()
 
     return make_application(services, lifespan)
-
-
-def file_limits(settings: Settings) -> FileLimits:
-    """Return the caps on a company's files."""
-    return FileLimits(file_bytes=settings.upload_limit_bytes)
 
 
 def serve(settings: Settings) -> None:

@@ -9,7 +9,6 @@ from operalta.agents.dispatch import Dispatcher
 from operalta.agents.routes import RouteRegistry, builtin_route
 from operalta.agents.runner import Runner
 from operalta.agents.tool_functions import bound_registry
-from operalta.app import file_limits
 from operalta.audit.heads import HeadDirectory
 from operalta.audit.sealer import Sealer
 from operalta.db.pools import Pool
@@ -19,6 +18,7 @@ from operalta.jobs.queue import make_queue
 from operalta.jobs.queue import work as work_queue
 from operalta.kernel import logging
 from operalta.sandbox.egress import EgressDoor, Record
+from operalta.sandbox.files import FileLimits
 from operalta.sandbox.policies import OPEN
 from operalta.sealing.keys import RootKeys
 from operalta.sealing.signing import SigningKeyRing, SigningPurpose
@@ -49,7 +49,7 @@ async def _work(settings: Settings) -> None:
     for pool in pools.values():
         await pool.open()
     dispatcher = Dispatcher(pools[DatabaseRole.DISPATCH])
-    files = FileStore(settings.workspaces_path, file_limits(settings))
+    files = FileStore(settings.workspaces_path, FileLimits(file_bytes=settings.upload_limit_bytes))
 
     def make_door(keep: Record) -> EgressDoor:
         return EgressDoor(OPEN, settings.egress_exemptions, keep)

@@ -60,14 +60,12 @@ def given_approval() -> ApprovalBinding:
     return replace(bind(proposed(), NOW + timedelta(hours=1)), approver_session_id=SessionId(SESSION))
 
 
-@pytest.mark.proves("5.5.1")
 def test_an_approval_fits_the_call_it_was_given_for() -> None:
     assert binding_matches(given_approval(), proposed(), NOW)
     reordered = dict(reversed(ARGUMENTS.items()))
     assert binding_matches(given_approval(), proposed(arguments=reordered), NOW)
 
 
-@pytest.mark.proves("5.5.1")
 @pytest.mark.parametrize(
     ("call", "name"),
     [
@@ -87,7 +85,6 @@ def test_anything_changed_is_a_new_question(call: ProposedCall, name: str) -> No
     assert name in mismatches(given_approval(), call, NOW)
 
 
-@pytest.mark.proves("5.5.1")
 def test_an_approval_expires_and_needs_a_persons_session() -> None:
     approval = given_approval()
     assert mismatches(approval, proposed(), approval.expires_at) == ("expires_at",)
@@ -108,13 +105,11 @@ def grant(call: ProposedCall | None = None) -> ConversationGrant:
     )
 
 
-@pytest.mark.proves("5.5.1")
 def test_a_grant_covers_the_conversation_with_other_texts() -> None:
     assert grant_covers(grant(), proposed(arguments={**ARGUMENTS, "content": "two"}), NOW)
     assert grant_covers(grant(), replace(proposed(), run_id=RunId(OTHER)), NOW)
 
 
-@pytest.mark.proves("5.5.1")
 @pytest.mark.parametrize(
     "call",
     [
@@ -130,7 +125,6 @@ def test_a_grant_covers_nothing_else(call: ProposedCall) -> None:
     assert not grant_covers(grant(), call, NOW)
 
 
-@pytest.mark.proves("5.5.1")
 def test_a_grant_ends_when_revoked_or_expired_and_never_covers_a_sensitive_class() -> None:
     assert not grant_covers(replace(grant(), revoked=True), proposed(), NOW)
     assert not grant_covers(grant(), proposed(), grant().expires_at)
@@ -150,7 +144,6 @@ def test_a_grant_for_a_page_covers_its_site_and_no_other() -> None:
         assert arguments_shape(fetch, {"url": other}) != shape
 
 
-@pytest.mark.proves("5.5.1")
 def test_a_card_shows_every_argument_in_full() -> None:
     content = "line\n" * 20_000 + "the end"
     shown = describe_arguments(WRITE, {"content": content, "path": "a.md", "more": {"b": 1, "a": [2]}})
@@ -164,7 +157,6 @@ def test_a_card_shows_every_argument_in_full() -> None:
     assert not any(one.has_hidden for one in shown)
 
 
-@pytest.mark.proves("5.5.1")
 @pytest.mark.parametrize(
     ("text", "seen"),
     [

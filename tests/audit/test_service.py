@@ -48,10 +48,14 @@ async def write(pools: Pools, member: Member, *targets: str, action: Action = Ac
 @pytest.mark.proves("2.5.5")
 async def test_an_event_lives_and_dies_with_its_transaction(log: Log, pools: Pools, world: World) -> None:
     member = world.member(world.company())
-    with pytest.raises(RuntimeError):
+
+    async def change_that_fails() -> None:
         async with open_company_scope(pools.web, member.session_secret, member.company_slug, Origin()) as scope:
             await service.record(scope, Action.FILE_WRITTEN, "file", "report.txt")
             raise RuntimeError("the change failed")
+
+    with pytest.raises(RuntimeError, match="the change failed"):
+        await change_that_fails()
     assert await log.sealer(pools).seal_once() == 0
 
 
@@ -87,7 +91,8 @@ async def test_a_detail_that_cannot_be_kept_is_named_by_its_digest(
     assert (await log.check()).verdict is LogVerdict.WHOLE
 
 
-async def test_a_reader_pages_through_the_events_and_filters_them(log: Log, pools: Pools, world: World) -> None:
+@pytest.mark.usefixtures("log")
+async def test_a_reader_pages_through_the_events_and_filters_them(pools: Pools, world: World) -> None:
     company = world.company()
     ada, grace = world.member(company), world.member(company)
     await write(pools, ada, *(f"report-{number}" for number in range(5)))

@@ -16,7 +16,6 @@ from ada_url import URL
 from operalta.agents.canonical import JsonValue, canonical_text, sha256_of
 from operalta.agents.registry import SinkType, ToolDeclaration, tool_hash
 from operalta.kernel.ids import CompanyId, ConversationId, PersonId, RunId, SessionId
-from operalta.terms.registry import upholds
 
 LONGEST_COMPARED = 4_000  # lines: beyond, the whole text is shown as replaced, since matching would be slow
 
@@ -122,7 +121,6 @@ _BOUND = (
 _GRANTED = ("arguments_shape", "tool_name", "tool_hash", "company_id", "conversation_id", "requester_id")
 
 
-@upholds("5.5.1", "5.3.3")
 def mismatches(binding: ApprovalBinding, call: ProposedCall, now: datetime) -> tuple[str, ...]:
     """Return the names of all that keeps an approval from covering `call`; empty where it does.
 
@@ -141,7 +139,6 @@ def binding_matches(binding: ApprovalBinding, call: ProposedCall, now: datetime)
     return not mismatches(binding, call, now)
 
 
-@upholds("5.5.1")
 def grant_covers(grant: ConversationGrant, call: ProposedCall, now: datetime) -> bool:
     """Tell whether a grant for the conversation covers `call`. Never for a sensitive class."""
     return (
@@ -195,7 +192,6 @@ class ShownArgument:
     has_hidden: bool
 
 
-@upholds("5.5.1")
 def describe_arguments(tool: ToolDeclaration, arguments: Mapping[str, JsonValue]) -> tuple[ShownArgument, ...]:
     """Return every argument in full, in the tool's own order, with what cannot be seen written out.
 

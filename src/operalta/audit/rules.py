@@ -64,6 +64,7 @@ class Action(StrEnum):
     MEMORY_SUPERSEDED = "memory.superseded"
     MEMORY_STATUS_CHANGED = "memory.status_changed"
     METRIC_DEFINED = "metric.defined"
+    METRIC_CHANGED = "metric.changed"
     METRIC_POINT_RECORDED = "metric.point_recorded"
     FILE_WRITTEN = "file.written"
     FILE_DELETED = "file.deleted"
@@ -71,6 +72,8 @@ class Action(StrEnum):
     ARTIFACT_DELETED = "artifact.deleted"
 
     CONVERSATION_STARTED = "conversation.started"
+    CONVERSATION_CHANGED = "conversation.changed"
+    MESSAGE_WRITTEN = "message.written"
     CONVERSATION_DELETED = "conversation.deleted"
     RUN_STARTED = "run.started"
     RUN_FINISHED = "run.finished"

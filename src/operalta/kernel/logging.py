@@ -12,8 +12,6 @@ from typing import Any
 
 import structlog
 
-from operalta.terms.registry import upholds
-
 _SECRET_NAMES = re.compile(r"password|secret|token|cookie|authorization|pepper|api_?key|digest", re.IGNORECASE)
 _SECRET_SHAPES = re.compile(
     r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}"  # a JWT
@@ -57,7 +55,6 @@ def configure() -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
-@upholds("2.1.3", "7.3.3")
 def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Take out values whose name or shape says that they are secret, and shorten what is long."""
     for name, value in event.items():
@@ -75,9 +72,7 @@ def _redacted(value: object) -> object:
             return value
 
 
-def _with_exception_name(
-    _logger: object, _method: str, event: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
+def _with_exception_name(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Replace a traceback by the exception's name: a trace holds values of the people it failed for."""
     raised = event.pop("exc_info", None)
     if isinstance(raised, tuple):

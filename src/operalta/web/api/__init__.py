@@ -2,4 +2,7 @@
 
 from fastapi import APIRouter
 
-routers: tuple[APIRouter, ...] = ()
+from operalta.web.api import audit, auth, companies, files, memory, metrics, trust
+
+routers: tuple[APIRouter, ...] = (auth.router, companies.router, memory.router, metrics.router, files.router)
+routers += (audit.router, trust.router)

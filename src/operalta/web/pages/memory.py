@@ -166,7 +166,7 @@ async def _ledger_page(
         held = permissions_of(scope.actor.company_kind, scope.actor.role)
         members = await list_members(scope) if {Permission.MEMORY_WRITE, Permission.MEMBERS_READ} <= held else ()
         found = await _entries(scope, kind, search, status, cursor or None)
-        context = {
+        context: dict[str, object] = {
             "kind": kind.value,
             "counts": dict.fromkeys((each.value for each in RecordKind), None),
             "search": search,
@@ -218,7 +218,7 @@ async def _record_page(
         record_ = found.record
         lifecycle = LIFECYCLES[record_.kind]
         offered = {record_.status, *found.next_statuses, *lifecycle.initial}
-        context = {
+        context: dict[str, object] = {
             "record": {
                 "id": record_.id,
                 "kind": record_.kind.value,

@@ -72,6 +72,7 @@ async def rename(scope: Scope, conversation_id: ConversationId, title: str) -> C
     title = checked_line(title, "title", LONGEST_TITLE, 1)
     if not await store.rename_conversation(scope, conversation_id, title):
         raise NoSuchConversation
+    await record_event(scope, Action.CONVERSATION_CHANGED, "conversation", conversation_id)
     return await _found(scope, conversation_id)
 
 
@@ -92,6 +93,7 @@ async def add_person_message(
     message = MessageId(new_id())
     if await store.insert_message(scope, message, conversation, Author.PERSON, body=body, key=key):
         await store.mark_used(scope, conversation_id)
+        await record_event(scope, Action.MESSAGE_WRITTEN, "message", message, conversation=conversation_id)
         return await _said(scope, message), True
     earlier = await store.find_message(scope, key=key)
     if earlier is None or earlier.body != body or earlier.conversation_id != conversation_id:
@@ -109,6 +111,7 @@ async def add_agent_message(scope: Scope, conversation_id: ConversationId, body:
     message = MessageId(new_id())
     await store.insert_message(scope, message, conversation, Author.AGENT, body=body, key=None)
     await store.mark_used(scope, conversation_id)
+    await record_event(scope, Action.MESSAGE_WRITTEN, "message", message, conversation=conversation_id)
     return await _said(scope, message)
 
 

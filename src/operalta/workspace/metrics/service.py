@@ -39,7 +39,7 @@ async def define(
     metric = MetricId(new_id())
     if not await store.insert_metric(scope, metric, slug, description):
         raise MetricExists
-    await record_event(scope, Action.METRIC_DEFINED, "metric", metric, slug=slug, change="defined")
+    await record_event(scope, Action.METRIC_DEFINED, "metric", metric, slug=slug)
     return await _found(scope, slug)
 
 
@@ -71,7 +71,7 @@ async def edit(
     if not changed:
         return before
     await store.update_metric(scope, before.id, description)
-    await record_event(scope, Action.METRIC_DEFINED, "metric", before.id, slug=slug, change="edited", fields=changed)
+    await record_event(scope, Action.METRIC_CHANGED, "metric", before.id, slug=slug, fields=changed)
     return await _found(scope, slug)
 
 

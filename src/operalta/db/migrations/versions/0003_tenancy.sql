@@ -2,7 +2,9 @@
 
 CREATE TABLE tenancy.companies (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    slug text NOT NULL UNIQUE CHECK (slug ~ '^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$'),
+    slug text NOT NULL UNIQUE CHECK (slug ~ '^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$'
+        -- Nothing that could be taken for a company's id, which addresses take as well.
+        AND slug !~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'),
     name text NOT NULL CHECK (length(name) BETWEEN 1 AND 120),
     kind text NOT NULL CHECK (kind IN ('startup', 'investor')),
     founded_by uuid NOT NULL REFERENCES identity.people (id),
@@ -133,6 +135,17 @@ BEGIN
     RETURN true;
 END $$;
 
+-- For functions alone: whether an inviter still holds a membership that may invite; an invitation ends with it.
+CREATE FUNCTION tenancy.inviter_may_still(company uuid, inviter uuid) RETURNS boolean
+LANGUAGE plpgsql STABLE SECURITY DEFINER AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM tenancy.memberships AS held
+        JOIN tenancy.companies AS host ON host.id = held.company_id
+        JOIN access.role_permissions AS granted ON granted.company_kind = host.kind AND granted.role = held.role
+            AND granted.permission = 'members:invite'
+        WHERE held.company_id = company AND held.person_id = inviter AND held.ended_at IS NULL);
+END $$;
+
 -- Accepts an invitation for the person of the scope: bound to the verified address, used once, not expired.
 CREATE FUNCTION tenancy.accept_invitation(token text) RETURNS TABLE (company_id uuid, slug text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
@@ -146,6 +159,7 @@ BEGIN
           AND invitation.accepted_at IS NULL AND invitation.revoked_at IS NULL AND invitation.expires_at > now()
           AND person.id = scope.scope_person() AND scope.scope_kind() = 'person'
           AND person.verified_at IS NOT NULL AND person.email_key = invitation.email_key
+          AND tenancy.inviter_may_still(invitation.company_id, invitation.invited_by)
         RETURNING invitation.company_id, invitation.id, invitation.role, invitation.invited_by, link.id AS link_id INTO invited;
     IF invited.id IS NULL THEN
         RETURN;

@@ -116,7 +116,15 @@ LANGUAGE sql VOLATILE SECURITY DEFINER AS $$
     INSERT INTO delivery.outbox (message_id, recipient, subject, body)
         SELECT id, recipient, subject, body FROM delivery.messages WHERE id = message
 $$;
-GRANT EXECUTE ON FUNCTION elevated.take_message, elevated.attach_link, elevated.finish_message, elevated.keep_in_outbox
+-- What has expired: sign-ups that nobody confirmed after a day, links a month after their end.
+CREATE FUNCTION elevated.forget_expired() RETURNS void LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
+BEGIN
+    DELETE FROM identity.pending_sign_ups WHERE expires_at < now();
+    DELETE FROM identity.links WHERE expires_at < now() - interval '30 days';
+    DELETE FROM delivery.outbox WHERE at < now() - interval '30 days';
+    DELETE FROM delivery.messages WHERE created_at < now() - interval '30 days';
+END $$;
+GRANT EXECUTE ON FUNCTION elevated.forget_expired, elevated.take_message, elevated.attach_link, elevated.finish_message, elevated.keep_in_outbox
     TO operalta_job;
 
 -- ── Visitors ───────────────────────────────────────────────────────────────────────────────────────────
@@ -416,7 +424,8 @@ BEGIN
         JOIN tenancy.companies AS host ON host.id = invited.company_id
         JOIN identity.people AS inviter ON inviter.id = invited.invited_by
         WHERE link.digest = sha256(convert_to(token, 'UTF8')) AND link.purpose = 'invitation' AND link.used_at IS NULL
-          AND link.expires_at > now() AND invited.accepted_at IS NULL AND invited.revoked_at IS NULL AND invited.expires_at > now();
+          AND link.expires_at > now() AND invited.accepted_at IS NULL AND invited.revoked_at IS NULL AND invited.expires_at > now()
+          AND tenancy.inviter_may_still(invited.company_id, invited.invited_by);
 END $$;
 
 -- Makes an account for the invited address: the link was mailed to it, which verifies it. NULL: not so, or it has one.

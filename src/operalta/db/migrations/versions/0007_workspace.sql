@@ -35,7 +35,8 @@ CREATE POLICY scoped_read ON workspace.records FOR SELECT TO operalta_web, opera
     USING (company_id = (SELECT scope.scope_company()) AND (SELECT scope.may('memory:read')));
 CREATE POLICY scoped_insert ON workspace.records FOR INSERT TO operalta_web, operalta_worker
     WITH CHECK (scope.is_company_member_with_role(company_id, (SELECT scope.roles_permitted('memory:write')))
-        AND recorded_by = (SELECT scope.scope_person()) AND run_id IS NOT DISTINCT FROM (SELECT scope.scope_run()));
+        AND recorded_by = (SELECT scope.scope_person()) AND run_id IS NOT DISTINCT FROM (SELECT scope.scope_run())
+        AND (approval_id IS NULL OR (SELECT scope.scope_run()) IS NOT NULL));
 CREATE POLICY scoped_update ON workspace.records FOR UPDATE TO operalta_web, operalta_worker
     USING (scope.is_company_member_with_role(company_id, (SELECT scope.roles_permitted('memory:write'))))
     WITH CHECK (scope.is_company_member_with_role(company_id, (SELECT scope.roles_permitted('memory:write'))));
