@@ -12,6 +12,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from psycopg.rows import dict_row
 
 from operalta.db.migrate import migrate
 from operalta.db.pools import Pool
@@ -33,6 +34,20 @@ TOOLS = (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="run the hours-long proofs as well")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the soak tier out unless it is asked for; what is left out is counted as deselected, never as passed."""
+    if config.getoption("--soak"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("soak") is not None]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item.get_closest_marker("soak") is None]
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
@@ -48,9 +63,7 @@ class Servers:
 
     def as_owner(self) -> psycopg.Connection[dict[str, Any]]:
         """A connection of the database's owner, for arranging and for looking: rows of all companies."""
-        return psycopg.connect(
-            self.settings.database_dsn(DatabaseRole.OWNER), row_factory=psycopg.rows.dict_row, autocommit=True
-        )
+        return psycopg.connect(self.settings.database_dsn(DatabaseRole.OWNER), row_factory=dict_row, autocommit=True)
 
 
 @pytest.fixture(scope="session")

@@ -7,19 +7,32 @@ from collections.abc import AsyncGenerator
 import uvicorn
 from fastapi import FastAPI
 
+from operalta.agents import inventory as agents_inventory
+from operalta.assurance import inventory as assurance_inventory
+from operalta.audit import inventory as audit_inventory
+from operalta.db import inventory as db_inventory
 from operalta.db.pools import Pool
+from operalta.delivery import inventory as delivery_inventory
+from operalta.guard import inventory as guard_inventory
 from operalta.guard.limiter import Limiter
+from operalta.identity import inventory as identity_inventory
 from operalta.identity.accounts import Accounts
 from operalta.identity.passwords import PasswordHasher
 from operalta.identity.sessions import Sessions
 from operalta.identity.tokens import AccessTokens, issuer_name
+from operalta.jobs import inventory as jobs_inventory
 from operalta.kernel import logging
+from operalta.kernel.inventory import InventoryEntry
+from operalta.sandbox import inventory as sandbox_inventory
 from operalta.sandbox.files import FileLimits
+from operalta.sealing import inventory as sealing_inventory
 from operalta.sealing.keys import RootKeys
 from operalta.sealing.signing import SigningKeyRing, SigningPurpose
 from operalta.settings import DatabaseRole, Settings, SignUp
+from operalta.tenancy import inventory as tenancy_inventory
 from operalta.web.application import make_application
 from operalta.web.services import Services
+from operalta.workspace import inventory as workspace_inventory
 from operalta.workspace.files.file_store import FileStore
 
 HASHING_QUEUE = 32
@@ -63,6 +76,25 @@ def build(settings: Settings) -> FastAPI:
             await hasher.close()
 
     return make_application(services, lifespan)
+
+
+def inventory() -> tuple[InventoryEntry, ...]:
+    """Return the data inventory of the whole product, every room's entries together."""
+    rooms = (
+        db_inventory,
+        guard_inventory,
+        sealing_inventory,
+        sandbox_inventory,
+        jobs_inventory,
+        audit_inventory,
+        delivery_inventory,
+        identity_inventory,
+        tenancy_inventory,
+        workspace_inventory,
+        agents_inventory,
+        assurance_inventory,
+    )
+    return tuple(entry for room in rooms for entry in room.ENTRIES)
 
 
 def serve(settings: Settings) -> None:

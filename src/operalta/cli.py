@@ -152,6 +152,77 @@ def policy_check(
         raise typer.Exit(FAULT_FOUND)
 
 
+@audit_commands.command("verify")
+def audit_verify(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Check every event, leaf, number and signed head of the audit log against what lies outside the database.
+
+    Ends with 0 where all is whole, 3 where something was tampered with, 4 where something could not be checked.
+
+    Example: operalta audit verify --json
+    """
+    import asyncio
+
+    from operalta.audit.deployment_check import verify_deployment
+    from operalta.audit.findings import LogVerdict
+    from operalta.audit.heads import HeadDirectory
+    from operalta.audit.keys import verifier
+    from operalta.db.errors import DatabaseOutOfReach
+    from operalta.sealing.keys import RootKeys
+    from operalta.sealing.signing import SigningKeyRing, SigningPurpose
+    from operalta.settings import DatabaseRole
+
+    settings = load_settings()
+    try:
+        roots = RootKeys.from_text(settings.secret("root-key"))
+        ring = SigningKeyRing(settings.var / "signing-keys", roots, SigningPurpose.AUDIT)
+        heads = HeadDirectory(settings.var / "audit-heads")
+        report = asyncio.run(verify_deployment(settings.database_dsn(DatabaseRole.OWNER), heads, verifier(ring.find)))
+    except (DatabaseOutOfReach, SettingsError, OSError) as error:
+        _say(f"could not check: {error}")
+        raise typer.Exit(COULD_NOT_CHECK) from error
+    if as_json:
+        findings = [{"kind": one.kind.value, "where": one.where, "text": one.text} for one in report.findings]
+        print(
+            json.dumps(
+                {"verdict": report.verdict.value, "counts": asdict(report.counts), "findings": findings}, indent=2
+            )
+        )
+    else:
+        counts = report.counts
+        print(
+            f"The log is {report.verdict.value}: {counts.leaves} sealed, {counts.proved} proved, {counts.erased} erased, "
+            f"{counts.unsealed} not sealed yet, {counts.heads} signed heads outside."
+        )
+        for finding in report.findings:
+            print(f"  {finding.kind.value} at {finding.where}: {finding.text}")
+    if report.verdict is LogVerdict.TAMPERED:
+        raise typer.Exit(FAULT_FOUND)
+    if report.verdict is LogVerdict.COULD_NOT_CHECK:
+        raise typer.Exit(COULD_NOT_CHECK)
+
+
+@application.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="Print the parts as JSON.")] = False) -> None:
+    """Tell which parts of the deployment run; ends with 3 where one does not.
+
+    Example: operalta status --json
+    """
+    import asyncio
+
+    from operalta.operations.health import parts
+
+    found = asyncio.run(parts(load_settings()))
+    if as_json:
+        print(json.dumps(found, indent=2))
+    else:
+        for name, state in found.items():
+            print(f"{name:16} {state}")
+    if any(state != "running" for state in found.values()):
+        raise typer.Exit(FAULT_FOUND)
+
+
 def load_settings() -> Settings:
     """Read the settings. Raise SettingsError with every fault in them."""
     try:

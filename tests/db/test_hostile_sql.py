@@ -39,7 +39,7 @@ REFUSED: tuple[LiteralString, ...] = (
     "DELETE FROM audit.events",
     "UPDATE audit.leaves SET leaf_index = 0",
     "DELETE FROM agents.run_events",
-    "INSERT INTO tenancy.memberships (company_id, person_id, role) SELECT id, founded_by, 'founder' FROM tenancy.companies",
+    "INSERT INTO tenancy.memberships (company_id, person_id, role) SELECT id, id, 'founder' FROM tenancy.companies",
     "UPDATE agents.approvals SET arguments = '{}'",
     "UPDATE identity.sessions SET ended_at = NULL",
     "UPDATE identity.people SET is_operator = true",

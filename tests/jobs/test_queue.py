@@ -9,11 +9,14 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from procrastinate import PsycopgConnector
+from procrastinate.exceptions import ConnectorException
+from procrastinate.sql import queries
 from psycopg.rows import dict_row
 
 from operalta.db.pools import Pool
 from operalta.jobs import maintenance, queue
-from operalta.jobs.queue import make_queue, work
+from operalta.jobs.queue import GuardedConnector, make_queue, work
 from operalta.settings import DatabaseRole
 from tests.conftest import Pools, Servers
 
@@ -272,3 +275,42 @@ async def test_maintenance_rescues_runs_whatever_else_fails(pools: Pools, monkey
     monkeypatch.setattr(maintenance, "maintain", broken)
     await asyncio.wait_for(maintenance.run(pools.dispatch, stop, rescue), 30)
     assert rescued == 2
+
+
+@pytest.mark.parametrize(
+    ("statement", "outages", "survives"),
+    [("finish_job", 5, True), ("update_heartbeat", 60, True), ("finish_job", 60, False)],
+)
+async def test_an_outage_is_waited_for_and_by_the_heartbeat_for_ever(
+    monkeypatch: pytest.MonkeyPatch, statement: str, outages: int, *, survives: bool
+) -> None:
+    left = outages
+
+    async def away(_connector: PsycopgConnector, _query: str, **_arguments: object) -> None:
+        nonlocal left
+        if left:
+            left -= 1
+            raise ConnectorException from psycopg.OperationalError("the server closed the connection")
+
+    monkeypatch.setattr(PsycopgConnector, "execute_query_async", away)
+    monkeypatch.setattr(queue, "_LONGEST_PAUSE_SECONDS", 0.0)
+    if survives:
+        await GuardedConnector().execute_query_async(queries[statement])
+        assert left == 0
+    else:
+        with pytest.raises(ConnectorException):
+            await GuardedConnector().execute_query_async(queries[statement])
+
+
+async def test_a_fault_that_is_no_outage_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = 0
+
+    async def wrong(_connector: PsycopgConnector, _query: str, **_arguments: object) -> dict[str, object]:
+        nonlocal tried
+        tried += 1
+        raise ConnectorException from psycopg.errors.UndefinedFunction("no such function")
+
+    monkeypatch.setattr(PsycopgConnector, "execute_query_one_async", wrong)
+    with pytest.raises(ConnectorException):
+        await GuardedConnector().execute_query_one_async(queries["fetch_job"])
+    assert tried == 1

@@ -6,6 +6,7 @@ A probe is an async function that takes a `ProbeContext`, looks, and returns its
 
 import asyncio
 import inspect
+import json
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
@@ -34,6 +35,18 @@ class Answer:
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
+
+    def every(self, name: str) -> tuple[str, ...]:
+        """Return all values of a header, by its lower-case name."""
+        return tuple(value for header, value in self.headers if header == name)
+
+    def header(self, name: str) -> str:
+        """Return the first value of a header, or nothing."""
+        return next(iter(self.every(name)), "")
+
+    def json(self) -> Any:  # noqa: ANN401 - whatever was answered
+        """Return the body as JSON. Raise `ValueError` where it is none."""
+        return json.loads(self.body)
 
 
 class ProbeContext(Protocol):
@@ -87,11 +100,15 @@ Probe: TypeAlias = Callable[[ProbeContext], Awaitable[Observations]]
 
 @dataclass(frozen=True, slots=True)
 class RegisteredProbe:
-    """A probe with the clauses it watches. `harmless` ones may run against a deployment in use."""
+    """A probe with the clauses it watches.
+
+    `harmless` ones may run against a deployment in use. Those that run `alone` take away what the others need.
+    """
 
     clauses: tuple[str, ...]
     look: Probe
     harmless: bool
+    alone: bool = False
 
 
 class ProbeRegistry:
@@ -100,7 +117,7 @@ class ProbeRegistry:
     def __init__(self) -> None:
         self._by_clause: dict[str, RegisteredProbe] = {}
 
-    def probe(self, *clauses: str, harmless: bool = False) -> Callable[[Probe], Probe]:
+    def probe(self, *clauses: str, harmless: bool = False, alone: bool = False) -> Callable[[Probe], Probe]:
         """Register the decorated function as the probe of `clauses`.
 
         Raises `UnknownClause` for an id that the terms do not have, `ValueError` for no id or a second probe,
@@ -117,7 +134,7 @@ class ProbeRegistry:
             for clause_id in clauses:
                 if clause_id in self._by_clause:
                     raise ValueError(f"Clause {clause_id} has a probe already.")
-            registered = RegisteredProbe(clauses, look, harmless)
+            registered = RegisteredProbe(clauses, look, harmless, alone)
             self._by_clause.update(dict.fromkeys(clauses, registered))
             return look
 

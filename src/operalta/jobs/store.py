@@ -27,14 +27,9 @@ async def requeue_stalled(connection: Connection, *, silent_seconds: float, stuc
 
 
 async def purge(connection: Connection) -> int:
-    """Delete jobs that ended, and those that no task could ever work on. Return how many."""
+    """Delete jobs that were given up or cut short; workers remove those that they finish. Return how many."""
     cursor = await connection.execute(
-        """
-        DELETE FROM jobs.procrastinate_jobs
-        WHERE status IN ('succeeded', 'failed', 'cancelled', 'aborted')
-            OR task_name NOT IN ('run_agent', 'deliver_message')
-            OR jsonb_typeof(args) <> 'object'
-        """
+        "DELETE FROM jobs.procrastinate_jobs WHERE status IN ('succeeded', 'failed', 'cancelled', 'aborted')"
     )
     return cursor.rowcount
 

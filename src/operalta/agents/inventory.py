@@ -1,0 +1,55 @@
+"""What the agents room keeps about people and their companies."""
+
+from operalta.kernel.inventory import Erasure, InventoryEntry, StoreKind
+
+_WITH_CONVERSATION = "As long as the conversation that it belongs to."
+
+
+def _table(store: str, purpose: str, owner: str, categories: tuple[str, ...], retention: str) -> InventoryEntry:
+    return InventoryEntry(store, StoreKind.TABLE, purpose, owner, categories, retention, Erasure.DELETE, exported=True)
+
+
+ENTRIES: tuple[InventoryEntry, ...] = (
+    _table(
+        "agents.agents",
+        "Define the company's agents: purpose, instructions, tools, limits.",
+        "company_id",
+        ("names", "instructions that members wrote"),
+        "As long as the company exists.",
+    ),
+    _table(
+        "agents.runs",
+        "Carry out what a message asks for, over crashes too.",
+        "person_id",
+        ("who asked which agent, when, in which session", "outcome"),
+        _WITH_CONVERSATION,
+    ),
+    _table(
+        "agents.run_events",
+        "Keep every step of a run, so that it can be watched, resumed and examined.",
+        "run_id",
+        ("what was asked, found and answered", "arguments and results of tools"),
+        _WITH_CONVERSATION,
+    ),
+    _table(
+        "agents.tool_calls",
+        "Make the effects of a run happen at most once.",
+        "run_id",
+        ("tool names", "results of tools"),
+        _WITH_CONVERSATION,
+    ),
+    _table(
+        "agents.approvals",
+        "Ask a person before an action that nobody vouched for, and keep who decided.",
+        "requester_id",
+        ("exact arguments of an action", "who decided, when, in which session"),
+        _WITH_CONVERSATION,
+    ),
+    _table(
+        "agents.grants",
+        "Hold an approval for the rest of a conversation.",
+        "requester_id",
+        ("tool names", "who gave it, to whom"),
+        _WITH_CONVERSATION,
+    ),
+)

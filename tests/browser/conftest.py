@@ -1,0 +1,53 @@
+"""The browser, and a deployment of its own for each test module."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.browser.deployment import Deployment, page_server, running
+
+CHROMIUM = os.environ.get("OPERALTA_CHROMIUM", "/usr/bin/chromium")
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A running deployment, and the port of the one local page that its agents may fetch."""
+
+    deployment: Deployment
+    page_port: int
+
+
+@pytest.fixture(scope="module")
+def browser() -> Generator[Browser]:
+    if os.environ.get("OPERALTA_WITHOUT_BROWSER") == "1":
+        pytest.skip("not run: OPERALTA_WITHOUT_BROWSER=1 leaves out what drives a browser")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def place(browser: Browser) -> Generator[Place]:  # noqa: ARG001 - nothing is started where there is no browser
+    folder = Path(tempfile.mkdtemp(prefix="ob-", dir="/tmp"))  # short, because it holds sockets
+    folder.chmod(0o755)
+    try:
+        with page_server() as port, running(folder / "v", (f"127.0.0.1:{port}",)) as deployment:
+            yield Place(deployment, port)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
