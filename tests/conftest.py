@@ -12,7 +12,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from psycopg.rows import dict_row
+from psycopg.rows import DictRow, dict_row
 
 from operalta.db.migrate import migrate
 from operalta.db.pools import Pool

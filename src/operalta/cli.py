@@ -192,8 +192,8 @@ def audit_verify(
     else:
         counts = report.counts
         print(
-            f"The log is {report.verdict.value}: {counts.leaves} sealed, {counts.proved} proved, {counts.erased} erased, "
-            f"{counts.unsealed} not sealed yet, {counts.heads} signed heads outside."
+            f"The log is {report.verdict.value}: {counts.leaves} sealed, {counts.proved} proved, "
+            f"{counts.erased} erased, {counts.unsealed} not sealed yet, {counts.heads} signed heads outside."
         )
         for finding in report.findings:
             print(f"  {finding.kind.value} at {finding.where}: {finding.text}")

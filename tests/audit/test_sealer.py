@@ -260,6 +260,24 @@ async def test_one_sealer_works_at_a_time_and_batches_are_bounded(
     assert (report.verdict, report.counts.leaves) == (LogVerdict.WHOLE, MOST_AT_ONCE + 3)
 
 
+async def test_the_sealer_outlives_whatever_goes_wrong(
+    log: Log, pools: Pools, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("operalta.audit.sealer.LONGEST_PAUSE_SECONDS", 0.01)
+    await write(pools, world.member(world.company()), 1)
+    stop = asyncio.Event()
+    faults: list[Exception] = [KeyError("no key"), DatabaseOutOfReach(), TreeDiffers("changed"), OSError(28, "full")]
+
+    def key() -> SigningKey:
+        if faults:
+            raise faults.pop()
+        stop.set()
+        return log.key
+
+    await asyncio.wait_for(Sealer(pools.job, key, log.heads).run(stop), 30)
+    assert (await log.check()).counts.leaves == 1
+
+
 async def test_heads_removed_from_the_place_outside_are_missed(log: Log, pools: Pools, world: World) -> None:
     await sealed_twice(log, pools, world)
     (log.folder / "heads" / f"{4:020d}.json").unlink()

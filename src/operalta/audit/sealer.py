@@ -80,12 +80,15 @@ class Sealer:
             except (TreeDiffers, HeadConflict, UnreadableHead):
                 _LOG.critical("the audit log has been tampered with and is not sealed any more", exc_info=True)
                 pause = LONGEST_PAUSE_SECONDS
+            except Exception:  # noqa: BLE001 - the process has other work, which goes on whatever this is
+                _LOG.exception("the audit log is not sealed")
+                pause = LONGEST_PAUSE_SECONDS
             else:
                 pause = 0 if sealed == MOST_AT_ONCE else PAUSE_SECONDS
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), pause)
             pause = max(pause, PAUSE_SECONDS)
-        with suppress(DatabaseOutOfReach, psycopg.Error, OSError, TreeDiffers, HeadConflict, UnreadableHead):
+        with suppress(Exception):  # what is left is sealed at the next start
             await self.seal_once()
 
     async def _seal(

@@ -1,0 +1,119 @@
+"""Writes `docs/settings.md` from `operalta.settings.Settings`: python -m scripts.settings_reference."""
+
+import json
+import sys
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType, NoneType
+from typing import Any, get_args
+
+from pydantic.fields import FieldInfo
+
+from operalta.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "settings.md"
+_MEBIBYTE = 1024 * 1024
+
+MEANINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "profile": "`production` refuses weak values: see below.",
+        "port": "The port the web process listens on, 1 to 65535.",
+        "sign_up": "`open`: everybody may open an account and found a company. `invited`: accounts come by invitation, "
+        "and the operator alone founds companies.",
+        "sms_region": "Kept for codes by SMS, which this release does not send.",
+        "mail_from": "The sender of every mail.",
+        "security_contact": "The mail address in `/.well-known/security.txt` and on the trust page.",
+        "upload_limit_bytes": "The largest file that can be uploaded, at least 1024.",
+        "tls_certificate": "A PEM file with the certificate chain; set it together with the key.",
+        "tls_key": "A PEM file with the certificate's private key.",
+        "trusted_proxies": "Networks of reverse proxies whose `X-Forwarded-For` is believed, such as "
+        '`["10.0.0.0/8"]`. No other peer is believed.',
+        "database_pool_size": "Connections for each database role and process, 1 to 200.",
+    }
+)
+"""What fields mean that carry no description of their own in the settings."""
+
+_HEAD = """# Settings
+
+Written by `scripts/settings_reference.py` from `src/operalta/settings.py`; a test holds the two together.
+
+All configuration comes from environment variables. Nothing needs to be set to try Operalta. Lists are written as
+JSON: `OPERALTA_EGRESS_EXEMPTIONS='["127.0.0.1:9000"]'`.
+
+| variable | default | meaning |
+|---|---|---|
+"""
+_TAIL = """
+## What production asks for
+
+With `OPERALTA_PROFILE=production` a process ends at once, with the list of what is missing, unless
+
+- TLS is there: `OPERALTA_TLS_CERTIFICATE` and `OPERALTA_TLS_KEY`, or `OPERALTA_TRUSTED_PROXIES` where a proxy ends it;
+- `OPERALTA_PUBLIC_URL` begins with `https://`;
+- `OPERALTA_BCRYPT_COST` is 12 or more;
+- `OPERALTA_SMTP_URL` is set: the outbox page is for local use only.
+
+## Secrets
+
+Secrets are files, one each, that only their owner may read; a file that others can read, or with fewer than 32 bytes,
+is refused. `up` and `migrate` make what is missing. To bring your own, put them into one folder and name it in
+`OPERALTA_SECRETS_DIR`.
+
+| file | is for |
+|---|---|
+| `root-key` | wraps the keys that sign access tokens and the audit log |
+| `pepper-1` | goes into every password's hash; without it no password can be checked |
+| `refresh-key` | the secrets of sessions are derived from it; a new one signs everybody out |
+| `limit-key` | keys the digests under which rate limits count |
+| `redis` | the password of the embedded Valkey |
+| `database-postgres` | the superuser's password of the embedded PostgreSQL |
+| `database-operalta_…` | one password for each database role |
+
+## For the setup script and the tests
+
+| variable | meaning |
+|---|---|
+| `OPERALTA_PYTHON` | the Python that `./operalta` makes its environment with |
+| `OPERALTA_CHROMIUM` | the Chromium that the tests drive; `/usr/bin/chromium` unless set |
+| `OPERALTA_WITHOUT_BROWSER` | `1` leaves out the tests that need a browser |
+"""
+
+
+def page() -> str:
+    """Return the page's text."""
+    rows = (_row(name, field) for name, field in Settings.model_fields.items())
+    return _HEAD + "".join(rows) + _TAIL
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    meaning = MEANINGS.get(name) or field.description
+    if not meaning:
+        raise SystemExit(f"{name} has no description: give it one in the settings, or in MEANINGS here.")
+    return f"| `OPERALTA_{name.upper()}` | {_default(field)} | {_values(field)}{meaning} |\n"
+
+
+def _values(field: FieldInfo) -> str:
+    annotation: Any = field.annotation
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return " or ".join(f"`{member.value}`" for member in annotation) + ". "
+    return ""
+
+
+def _default(field: FieldInfo) -> str:
+    value: Any = field.default
+    if value is None and NoneType in get_args(field.annotation):
+        return "–"
+    if isinstance(value, StrEnum):
+        return f"`{value.value}`"
+    if isinstance(value, tuple):
+        return f"`{json.dumps(value)}`"
+    if isinstance(value, int) and value >= _MEBIBYTE and value % _MEBIBYTE == 0:
+        return f"{value} ({value // _MEBIBYTE} MiB)"
+    return f"`{value}`"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
+    sys.stdout.write(f"{PAGE.relative_to(ROOT)} is written\n")

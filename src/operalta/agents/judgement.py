@@ -1,0 +1,111 @@
+"""Judging one call of a run: the policy over what the person typed, the person's own role, the standing grants."""
+
+from typing import Any, cast
+
+from operalta.access.rules import Denied, Permission
+from operalta.access.rules import decide as decide_permission
+from operalta.agents import policy, store
+from operalta.agents.approval_rules import arguments_shape
+from operalta.agents.journal import Attempt
+from operalta.agents.policy import DecisionContext, Outcome, PolicyDecision, TargetFacts, ToolSettings
+from operalta.agents.provenance import Origin, person_words
+from operalta.agents.reasons import explain_all
+from operalta.agents.registry import ToolClass, ToolDeclaration, UnknownTool, tool_hash
+from operalta.agents.rules import EventKind
+from operalta.agents.steps import ToolCall
+from operalta.agents.tool_functions import preview
+from operalta.db.scope import Scope
+from operalta.kernel.errors import Refusal
+from operalta.terms.registry import upholds
+
+
+async def judge(attempt: Attempt, call: ToolCall, tool: ToolDeclaration | UnknownTool) -> PolicyDecision:
+    """Decide about a call and write the decision down; after a restart, only where it has become another.
+
+    A question stays a question over a restart: what was asked is settled by its approval alone.
+    """
+    memory = attempt.memory
+    async with attempt.scope() as scope:
+        await attempt.stop_if_wanted(scope)
+        decision = policy.decide(tool, call.arguments or {}, await _context(attempt, scope, tool, call))
+        if isinstance(tool, ToolDeclaration) and decision.outcome is not Outcome.DENY:
+            decision = await _under_role_and_grant(attempt, scope, tool, call, decision)
+        before = memory.decided.get(call.call_id)
+        if before == Outcome.ASK and decision.outcome is Outcome.ALLOW:
+            decision = PolicyDecision(Outcome.ASK, ("asked_before",))
+        if before is None:
+            shown = cast("dict[str, Any]", dict(call.arguments or {}))
+            asked = {"call_id": call.call_id, "tool": call.tool[:80], "arguments": shown}
+            await attempt.event(scope, EventKind.TOOL_ASKED, asked)
+        if before != decision.outcome:
+            await attempt.event(scope, EventKind.TOOL_DECIDED, _as_event(call, tool, decision))
+    return decision
+
+
+def _as_event(call: ToolCall, tool: ToolDeclaration | UnknownTool, decision: PolicyDecision) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "call_id": call.call_id,
+        "tool": call.tool[:80],
+        "decision": decision.outcome.value,
+        "reasons": list(decision.reasons),
+        "reason": explain_all(decision.reasons),
+    }
+    if isinstance(tool, ToolDeclaration) and decision.outcome is Outcome.ALLOW and tool.tool_class is not ToolClass.READ:
+        accepted = policy.accept_arguments(tool, call.arguments or {})
+        if accepted is not None:
+            body["call_key"] = policy.call_key(tool, policy.plain_arguments(accepted))
+    return body
+
+
+async def _context(
+    attempt: Attempt, scope: Scope, tool: ToolDeclaration | UnknownTool, call: ToolCall
+) -> DecisionContext:
+    memory = attempt.memory
+    settings = ToolSettings(
+        enabled=frozenset(each.name for each in attempt.registry),
+        granted=attempt.granted,
+        agent={name: Outcome(outcome) for name, outcome in attempt.settings.items() if outcome in set(Outcome)},
+    )
+    return DecisionContext(
+        # True as long as the database starts runs from a person's own scope alone (agents.start_run). A run that a
+        # key, a schedule or a webhook starts must bring its own origin, since their words vouch for nothing.
+        words=person_words(attempt.prompt, Origin.SESSION),
+        settings=settings,
+        facts=await _facts(attempt, scope, tool, call),
+        own_space_calls=len(memory.own_space - {call.call_id}),
+        passed=frozenset(key for call_id, key in memory.passed.items() if call_id != call.call_id),
+    )
+
+
+async def _facts(attempt: Attempt, scope: Scope, tool: ToolDeclaration | UnknownTool, call: ToolCall) -> TargetFacts:
+    """Find out about the target just before the call. A company's files are seen by others: never private."""
+    if isinstance(tool, UnknownTool) or call.arguments is None or not tool.available:
+        return TargetFacts()
+    arguments = policy.accept_arguments(tool, call.arguments)
+    if arguments is None:
+        return TargetFacts()
+    try:
+        before, after = await preview(attempt.files, scope, arguments)
+    except Refusal:
+        return TargetFacts()
+    if before is None:
+        return TargetFacts()
+    return TargetFacts(is_new=before == "", is_private=False, changes_nothing=before != "" and before == after)
+
+
+@upholds("5.0.1", "5.1.3")
+async def _under_role_and_grant(
+    attempt: Attempt, scope: Scope, tool: ToolDeclaration, call: ToolCall, decision: PolicyDecision
+) -> PolicyDecision:
+    """Return the decision within the person's role, and where they are to be asked, within what they have granted."""
+    actor = scope.actor
+    if isinstance(decide_permission(actor.company_kind, actor.role, Permission(tool.permission)), Denied):
+        return PolicyDecision(Outcome.DENY, ("your_role_does_not_permit_it",))
+    if decision.outcome is not Outcome.ASK or tool.tool_class.is_sensitive:
+        return decision
+    accepted = policy.accept_arguments(tool, call.arguments or {})
+    if accepted is None:
+        return decision
+    shape = arguments_shape(tool, policy.plain_arguments(accepted))
+    grant = await store.grant_for(scope, attempt.run["conversation_id"], tool.name, tool_hash(tool), shape)
+    return PolicyDecision(Outcome.ALLOW, ("granted_for_this_conversation",)) if grant else decision

@@ -1,0 +1,250 @@
+"""What probes look at: the throw-away deployment, furnished with people and companies through its own front door."""
+
+import asyncio
+import itertools
+import json
+import secrets
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.rows import dict_row
+
+from operalta.assurance.client import Browser
+from operalta.assurance.deployment import ThrowAway
+from operalta.assurance.registry import Answer, ProbeContext
+from operalta.settings import DatabaseRole, Settings
+
+API = "/api/v1"
+RUN_SECONDS = 20.0
+_RESTS = frozenset({"answer", "run_failed", "run_stopped", "run_finished", "approval_asked"})
+_ACCEPTED, _CREATED = 202, 201
+
+
+class StageFault(Exception):  # noqa: N818 - says what happened
+    """The deployment did not let the stage be set; the message names the step and the status."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody with an account, signed in in `browser`."""
+
+    email: str
+    name: str
+    password: str
+    browser: Browser
+
+
+@dataclass(frozen=True, slots=True)
+class Company:
+    """A company of the stage."""
+
+    id: str
+    slug: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What came of a message: the run, its conversation, and its events as the stream showed them."""
+
+    id: str
+    conversation: str
+    events: tuple[dict[str, Any], ...]
+
+    def bodies(self, kind: str) -> tuple[dict[str, Any], ...]:
+        """Return the bodies of the events of one kind."""
+        return tuple(event["body"] for event in self.events if event.get("kind") == kind)
+
+
+class Stage:
+    """A `ProbeContext` over a throw-away deployment, with more: people, companies, mail, processes."""
+
+    def __init__(self, deployment: ThrowAway, commit: str, root: Path) -> None:
+        self.deployment = deployment
+        self._commit = commit
+        self._root = root
+        self._addresses = itertools.count(2)
+        self._tls = deployment.tls()
+        self._furnished: tuple[Person, Person, Person, Company, Company] | None = None
+
+    @property
+    def commit(self) -> str:
+        """The commit that is running."""
+        return self._commit
+
+    @property
+    def live(self) -> bool:
+        """Nobody uses a throw-away deployment."""
+        return False
+
+    @property
+    def base_url(self) -> str:
+        """Where it answers."""
+        return self.settings.base_url
+
+    @property
+    def root(self) -> Path:
+        """Where its code stands."""
+        return self._root
+
+    @property
+    def settings(self) -> Settings:
+        """Its configuration."""
+        return self.deployment.settings
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        cookies: Mapping[str, str] | None = None,
+        json: object = None,
+        content: bytes | None = None,
+    ) -> Answer:
+        """Send one request as a stranger at an address of their own."""
+        return await self.browser().send(
+            method, path, headers=headers, cookies=cookies or {}, json=json, content=content
+        )
+
+    @asynccontextmanager
+    async def connect(self, role: DatabaseRole) -> AsyncGenerator[AsyncConnection[Any]]:
+        """Open a connection to the database as the role; each statement is committed at once."""
+        connection = await AsyncConnection[Any].connect(
+            self.settings.database_dsn(role), row_factory=dict_row, autocommit=True, connect_timeout=10
+        )
+        async with connection:
+            yield connection
+
+    # ── People and companies ──────────────────────────────────────────────────────────────────────────
+
+    async def furnish(self) -> None:
+        """Make the people and companies that most probes look at. Raise StageFault where that is refused."""
+        founder, outsider, observer = await asyncio.gather(
+            self.new_person("Ada Founder"), self.new_person("Bo Outsider"), self.new_person("Cy Observer")
+        )
+        company = await self.found(founder, "Analytical Engines", "startup")
+        other = await self.found(outsider, "Northern Seed", "investor")
+        await self.invite(founder, company, observer, "observer")
+        self._furnished = founder, outsider, observer, company, other
+
+    @property
+    def founder(self) -> Person:
+        """The founder of `company`."""
+        return self._whole[0]
+
+    @property
+    def outsider(self) -> Person:
+        """The founder of `other`, who has nothing to do with `company`."""
+        return self._whole[1]
+
+    @property
+    def observer(self) -> Person:
+        """An observer of `company`."""
+        return self._whole[2]
+
+    @property
+    def company(self) -> Company:
+        """A startup."""
+        return self._whole[3]
+
+    @property
+    def other(self) -> Company:
+        """An investor."""
+        return self._whole[4]
+
+    def browser(self) -> Browser:
+        """Return a browser nobody is signed in in, at an address that nobody has called from."""
+        number = next(self._addresses)
+        return Browser(self.base_url, self._tls, f"127.{number // 62_500 + 1}.{number // 250 % 250}.{number % 250 + 2}")
+
+    async def new_person(self, name: str, password: str | None = None) -> Person:
+        """Open an account by its mailed link and sign in."""
+        person = Person(fresh_address(), name, password or fresh_password(), self.browser())
+        await self.sign_up(person)
+        await self.sign_in(person)
+        return person
+
+    async def sign_up(self, person: Person) -> None:
+        """Open an account and confirm its address."""
+        body = {"email": person.email, "name": person.name, "password": person.password}
+        _require(await person.browser.post(f"{API}/auth/sign-up", body), _ACCEPTED, "sign up")
+        token = await self.deployment.mailbox.wait_for_link(person.email, "/verify-email")
+        _require(await person.browser.post(f"{API}/auth/verify-email", {"token": token}), 204, "verify the address")
+
+    async def sign_in(self, person: Person, browser: Browser | None = None) -> Browser:
+        """Sign in, in the person's own browser or another."""
+        used = browser or person.browser
+        body = {"email": person.email, "password": person.password}
+        _require(await used.post(f"{API}/auth/sign-in", body), 200, "sign in")
+        return used
+
+    async def found(self, person: Person, name: str, kind: str) -> Company:
+        """Found a company."""
+        answer = await person.browser.post(f"{API}/companies", {"name": name, "kind": kind})
+        _require(answer, _CREATED, "found a company")
+        made = answer.json()
+        return Company(made["id"], made["slug"])
+
+    async def invite(self, inviter: Person, company: Company, guest: Person, role: str) -> None:
+        """Bring somebody into a company by its mailed invitation."""
+        body = {"email": guest.email, "role": role}
+        path = f"{API}/companies/{company.slug}/invitations"
+        _require(await inviter.browser.post(path, body), _CREATED, "invite")
+        token = await self.deployment.mailbox.wait_for_link(guest.email, "/invitations/accept")
+        _require(await guest.browser.post(f"{API}/invitations/accept", {"token": token}), 200, "accept an invitation")
+
+    # ── Agents ────────────────────────────────────────────────────────────────────────────────────────
+
+    async def say(self, person: Person, company: Company, text: str, conversation: str | None = None) -> Run:
+        """Write to the agent and follow the run until it rests: over, or waiting for a person."""
+        path = f"/c/{company.slug}/chat" + (f"/{conversation}" if conversation else "")
+        answer = await person.browser.post_form(path, {"text": text}, accept="application/json")
+        _require(answer, _ACCEPTED, "write to the agent")
+        posted = answer.json()
+        events = await self.follow(person, posted["events_url"])
+        return Run(posted["run_id"], posted["conversation_url"].rpartition("/")[2], events)
+
+    async def follow(self, person: Person, events_url: str) -> tuple[dict[str, Any], ...]:
+        """Collect a run's events until it rests."""
+        events: list[dict[str, Any]] = []
+        async with asyncio.timeout(RUN_SECONDS), person.browser.stream(events_url) as (status, lines):
+            if status != 200:  # noqa: PLR2004 - OK
+                raise StageFault(f"to follow a run was answered with {status}")
+            async for line in lines:
+                if line.startswith("data: "):
+                    events.append(json.loads(line.removeprefix("data: ")))
+                    if events[-1].get("kind") in _RESTS:
+                        break
+        return tuple(events)
+
+    @property
+    def _whole(self) -> tuple[Person, Person, Person, Company, Company]:
+        if self._furnished is None:
+            raise StageFault("the stage is not furnished yet")
+        return self._furnished
+
+
+def staged(context: ProbeContext) -> Stage:
+    """Return the stage behind a probe's context. Raise StageFault where the probe needs one and there is none."""
+    if not isinstance(context, Stage):
+        raise StageFault("this probe needs a throw-away deployment")
+    return context
+
+
+def fresh_address() -> str:
+    """Return a mail address that nobody has."""
+    return f"{secrets.token_hex(6)}@people.example"
+
+
+def fresh_password() -> str:
+    """Return a password that is strong and found nowhere else."""
+    return f"canary {secrets.token_urlsafe(18)}"
+
+
+def _require(answer: Answer, status: int, step: str) -> None:
+    if answer.status != status:
+        raise StageFault(f"to {step} was answered with {answer.status}, not {status}")
