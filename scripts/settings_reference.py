@@ -19,6 +19,22 @@ _MEBIBYTE = 1024 * 1024
 MEANINGS: Mapping[str, str] = MappingProxyType(
     {
         "profile": "`production` refuses weak values: see below.",
+        "var_dir": "The folder of everything the deployment keeps: data, secrets, logs, sockets. Its path has 77 "
+        "characters at most, because sockets stand in it.",
+        "secrets_dir": "A folder of secret files of your own; `var/secrets` unless set.",
+        "host": "The address the web process listens on. Other machines need TLS: browsers keep the session's cookies "
+        "for HTTPS and for this machine only.",
+        "public_url": "The address people type, without a path, such as `https://operalta.example`; "
+        "`http://localhost:<port>` unless set.",
+        "database_url": "A PostgreSQL of your own, as the owner of an empty database who may make roles: "
+        "`postgresql://owner:password@host/operalta`. The embedded one unless set.",
+        "redis_url": "A Valkey, or a Redis from version 7 on, that evicts nothing: `redis://`, `rediss://`, `unix://`, "
+        "`redis+cluster://` or `rediss+cluster://`. The embedded one unless set.",
+        "smtp_url": "The relay that mail leaves by: `smtp://user:password@host:port`, which changes to TLS first, or "
+        "`smtps://…`. Without it the local profile keeps mail in the operator's outbox.",
+        "egress_exemptions": "Exact destinations on private networks that agents may reach all the same, such as "
+        '`["127.0.0.1:9000"]`.',
+        "bcrypt_cost": "How costly it is to guess at passwords, 4 to 16; production takes 12 or more.",
         "port": "The port the web process listens on, 1 to 65535.",
         "sign_up": "`open`: everybody may open an account and found a company. `invited`: accounts come by invitation, "
         "and the operator alone founds companies.",
@@ -33,7 +49,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "database_pool_size": "Connections for each database role and process, 1 to 200.",
     }
 )
-"""What fields mean that carry no description of their own in the settings."""
+"""What each setting means, for people who run a deployment; a field without an entry shows its own description."""
 
 _HEAD = """# Settings
 
@@ -104,7 +120,7 @@ def _values(field: FieldInfo) -> str:
 def _default(field: FieldInfo) -> str:
     value: Any = field.default
     if value is None and NoneType in get_args(field.annotation):
-        return "–"
+        return "not set"
     if isinstance(value, StrEnum):
         return f"`{value.value}`"
     if isinstance(value, tuple):

@@ -63,7 +63,10 @@ class Servers:
 
     def as_owner(self) -> psycopg.Connection[dict[str, Any]]:
         """A connection of the database's owner, for arranging and for looking: rows of all companies."""
-        return psycopg.connect(self.settings.database_dsn(DatabaseRole.OWNER), row_factory=dict_row, autocommit=True)
+        dsn = self.settings.database_dsn(DatabaseRole.OWNER)
+        connection = psycopg.Connection[DictRow].connect(dsn, row_factory=dict_row)
+        connection.autocommit = True
+        return connection
 
 
 @pytest.fixture(scope="session")

@@ -79,6 +79,7 @@ async def _work(settings: Settings) -> None:
         async with queue.open_async(), asyncio.TaskGroup() as group:
             group.create_task(work_queue(queue, stop))
             group.create_task(sealer.run(stop))
+            group.create_task(maintenance.forget(pools[DatabaseRole.JOB], stop))
             group.create_task(maintenance.run(pools[DatabaseRole.DISPATCH], stop, rescue))
     finally:
         for pool in pools.values():

@@ -104,7 +104,7 @@ class Client:
             method, f"/api/v1{path}", json.dumps(content).encode(), {"Content-Type": "application/json"}
         )
 
-    def upload(self, path: str, name: bytes, content: bytes, **fields: str) -> Answer:
+    def upload(self, path: str, name: bytes, content: bytes, /, **fields: str) -> Answer:
         """Send a file as a multipart form; `name` goes out byte for byte."""
         boundary = f"boundary-{secrets.token_hex(8)}".encode()
         parts = [

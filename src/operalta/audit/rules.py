@@ -140,7 +140,7 @@ class EventActor(StrEnum):
     RUN = "run"
     STAFF = "staff"
     OPERATOR = "operator"
-    JOB = "job"
+    SYSTEM = "system"
 
 
 @dataclass(frozen=True, slots=True)

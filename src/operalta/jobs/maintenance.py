@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import psycopg
 
+from operalta.db.elevated import open_elevated
 from operalta.db.errors import DatabaseOutOfReach
 from operalta.db.pools import Pool
 from operalta.jobs import store
@@ -14,6 +15,7 @@ from operalta.jobs.queue import HEARTBEAT_SECONDS, RETRY_AFTER_SECONDS
 
 PAUSE_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 10.0
+FORGETTING_PAUSE_SECONDS = 3600.0
 SILENT_SECONDS = 5 * HEARTBEAT_SECONDS
 """A worker that has not been heard of for this long is dead. It says so itself when it stops in order."""
 STUCK_SECONDS = 600.0
@@ -37,6 +39,18 @@ async def maintain(pool: Pool) -> int:
         await store.purge(connection)
         await store.forget_silent_workers(connection, 4 * SILENT_SECONDS)
     return again
+
+
+async def forget(job_pool: Pool, stop: asyncio.Event) -> None:
+    """Remove what has expired, once an hour until `stop` is set. `job_pool` is the job role's."""
+    while not stop.is_set():
+        try:
+            async with open_elevated(job_pool, "forget what has expired") as elevated:
+                await store.forget_expired(elevated.connection)
+        except (DatabaseOutOfReach, psycopg.Error) as failure:
+            _LOG.warning("what has expired stays for now: %s", type(failure).__name__)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), FORGETTING_PAUSE_SECONDS)
 
 
 async def run(pool: Pool, stop: asyncio.Event, rescue: Rescue) -> None:

@@ -40,3 +40,8 @@ async def forget_silent_workers(connection: Connection, silent_seconds: float) -
         "DELETE FROM jobs.procrastinate_workers WHERE last_heartbeat < now() - make_interval(secs => %(silent)s)",
         {"silent": silent_seconds},
     )
+
+
+async def forget_expired(connection: Connection) -> None:
+    """Remove sign-ups that nobody confirmed, links and mail past their time. For the job role."""
+    await connection.execute("SELECT elevated.forget_expired()")

@@ -65,10 +65,12 @@ _TEXTS = {
     429: "Too many requests; `Retry-After` tells how long to wait.",
     503: "A part that this needs does not answer; `Retry-After` tells how long to wait.",
 }
+_PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"description": text, "content": {"application/problem+json": {"schema": Problem.model_json_schema()}}}
-    for status, text in _TEXTS.items()
+    status: {"description": text, "content": dict(_PROBLEM)} for status, text in _TEXTS.items()
 }
+# Naming the model once puts it among the document's components, where the others point to it.
+REFUSALS[422]["model"] = Problem
 """How every route may refuse, for its `responses`."""
 
 

@@ -8,12 +8,10 @@ const stopForm = document.querySelector("[data-stop-form]");
 const input = composer.elements.namedItem("text");
 const template = (id) => document.getElementById(id).content.firstElementChild.cloneNode(true);
 
-let source = null;
-let seen = 0;
-let text = null;
+// A message may be sent while an earlier reply is still going on (or waits for an approval): each run has its own
+// part of the page. `current` is the last one, to which the status and the stop button belong.
+let current = null;
 let idempotencyKey = crypto.randomUUID();
-const calls = new Map();
-const approvals = new Map();
 
 function say(words, bad = false) {
   status.textContent = words;
@@ -26,11 +24,11 @@ function follow(change) {
   if (atEnd) messages.scrollTop = messages.scrollHeight;
 }
 
-function add(tag, name, words = "") {
+function add(run, tag, name, words = "") {
   const element = document.createElement(tag);
   element.className = name;
   element.textContent = words;
-  live.append(element);
+  run.element.append(element);
   return element;
 }
 
@@ -40,132 +38,163 @@ function setState(card, word, tone) {
   badge.className = `badge ${tone}`;
 }
 
-function cardOf(body) {
-  if (!calls.has(body.call_id)) {
+function cardOf(run, body) {
+  if (!run.calls.has(body.call_id)) {
     const card = template("tool-template");
-    calls.set(body.call_id, card);
-    live.append(card);
+    run.calls.set(body.call_id, card);
+    run.element.append(card);
   }
-  return calls.get(body.call_id);
+  return run.calls.get(body.call_id);
 }
 
 const pretty = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 2));
 
 // The card as the server renders it for its own page: complete, escaped, with working buttons. A document made
-// this way runs nothing.
-function fetchCard(id) {
+// this way runs nothing. Once it is decided, one line is left of it, which opens the whole.
+function fetchCard(run, id) {
+  if (!run.approvals.has(id)) run.approvals.set(id, add(run, "div", "slot"));
   const request = new XMLHttpRequest();
-  request.open("GET", live.dataset.approvals + encodeURIComponent(id));
+  const address = live.dataset.approvals + encodeURIComponent(id);
+  request.open("GET", address);
   request.responseType = "document";
   request.addEventListener("load", () => {
     const card = request.response?.querySelector(`[data-approval="${CSS.escape(id)}"]`);
     if (!card) return;
-    const shown = messages.querySelector(`[data-approval="${CSS.escape(id)}"]`);
-    const copy = document.importNode(card, true);
-    const back = copy.querySelector('[name="return_to"]');
-    if (back) back.value = location.pathname;
-    follow(() => (shown ? shown.replaceWith(copy) : live.append(copy)));
-    if (!shown && !input.value) copy.querySelector("[tabindex]")?.focus();
+    const decided = card.querySelector(".decided");
+    const shown = decided ? document.createElement("p") : document.importNode(card, true);
+    if (decided) {
+      const link = document.createElement("a");
+      link.href = address;
+      link.textContent = decided.textContent.trim();
+      shown.className = "step";
+      shown.append(link);
+    } else {
+      const back = shown.querySelector('[name="return_to"]');
+      if (back) back.value = location.pathname;
+      shown.querySelector("[autofocus]")?.removeAttribute("autofocus");
+    }
+    follow(() => run.approvals.get(id).replaceWith(shown));
+    run.approvals.set(id, shown);
+    if (!decided && !input.value) shown.querySelector("[tabindex]")?.focus();
   });
   request.send();
+}
+
+function addLinks(run, citations) {
+  const list = add(run, "ul", "citations");
+  list.setAttribute("aria-label", "Drawn from");
+  for (const { label, href } of citations) {
+    const link = document.createElement("a");
+    link.href = href;
+    link.textContent = label;
+    list.append(document.createElement("li"));
+    list.lastChild.append(link);
+  }
 }
 
 const DECIDED = { allow: ["Allowed", "ok"], ask: ["Waiting", "warn"], deny: ["Denied", "bad"] };
 
 const handlers = {
-  run_started: () => say("Replying…"),
-  context_gathered: () => add("p", "step", "Read the company’s memory and files"),
-  model_text: (body) => {
-    text ??= add("div", "text");
-    text.append(body.text);
+  run_started: (run) => tell(run, "Replying…"),
+  model_text: (run, body) => {
+    run.text ??= add(run, "div", "text");
+    run.text.append(body.text);
   },
-  tool_asked: (body) => {
-    text = null;
-    const card = cardOf(body);
+  tool_asked: (run, body) => {
+    run.text = null;
+    const card = cardOf(run, body);
     card.querySelector("[data-tool]").textContent = body.tool;
     card.querySelector("[data-arguments]").textContent = pretty(body.arguments);
   },
-  tool_decided: (body) => {
-    setState(cardOf(body), ...(DECIDED[body.decision] ?? DECIDED.ask));
-    cardOf(body).querySelector("[data-reason]").textContent = body.reason ?? "";
+  tool_decided: (run, body) => {
+    setState(cardOf(run, body), ...(DECIDED[body.decision] ?? DECIDED.ask));
+    cardOf(run, body).querySelector("[data-reason]").textContent = body.reason ?? "";
   },
-  approval_asked: (body) => {
-    say("Waiting for an approval");
-    approvals.set(body.call_id, body.approval_id);
-    fetchCard(body.approval_id);
+  approval_asked: (run, body) => {
+    tell(run, "Waiting for an approval");
+    run.asked.set(body.call_id, body.approval_id);
+    fetchCard(run, body.approval_id);
   },
-  approval_decided: (body) => {
-    say("Replying…");
-    fetchCard(body.approval_id);
+  approval_decided: (run, body) => {
+    tell(run, "Replying…");
+    fetchCard(run, body.approval_id);
   },
-  tool_result: (body) => {
-    const card = cardOf(body);
+  tool_result: (run, body) => {
+    const card = cardOf(run, body);
     if (body.outcome === "denied") setState(card, ...DECIDED.deny);
     else setState(card, ...(body.ok ? ["Done", "ok"] : ["Failed", "bad"]));
-    if (approvals.has(body.call_id)) fetchCard(approvals.get(body.call_id));
+    if (run.asked.has(body.call_id)) fetchCard(run, run.asked.get(body.call_id));
     card.querySelector("[data-output]").textContent = pretty(body.output ?? "");
     card.querySelector("[data-duration]").textContent = body.duration_ms >= 0 ? `${(body.duration_ms / 1000).toFixed(1)} s` : "";
   },
-  answer: (body) => {
-    text ??= add("div", "text");
+  answer: (run, body) => {
+    const text = run.text ?? add(run, "div", "text");
     if (body.html && "setHTML" in text) {
       text.className = "prose";
       text.setHTML(body.html);
     } else {
       text.textContent = body.text;
     }
-    text = null;
+    run.text = null;
+    if (body.citations?.length) addLinks(run, body.citations);
   },
-  run_failed: (body) => {
-    add("div", "banner bad", body.text ?? "The reply failed. Send the message again.");
-    finish("The reply failed");
+  run_failed: (run, body) => {
+    add(run, "div", "banner bad", body.text ?? "The reply failed. Send the message again.");
+    finish(run, "The reply failed");
   },
-  run_stopped: () => finish("Stopped"),
-  run_finished: () => finish("Reply complete"),
+  run_stopped: (run) => finish(run, "Stopped"),
+  run_finished: (run) => finish(run, "Reply complete"),
 };
 
-function finish(words) {
-  source.close();
-  source = null;
+function tell(run, words) {
+  if (run === current) say(words);
+}
+
+function finish(run, words) {
+  run.source.close();
+  if (run !== current) return;
+  current = null;
   live.setAttribute("aria-busy", "false");
   stopForm.hidden = true;
   say(words);
 }
 
 function watch(eventsUrl, stopUrl) {
-  seen = 0;
-  text = null;
-  calls.clear();
+  const element = document.createElement("div");
+  element.className = "reply";
+  live.append(element);
+  const run = { element, source: new EventSource(eventsUrl), seen: 0, text: null, calls: new Map(), asked: new Map(), approvals: new Map() };
+  current = run;
   stopForm.action = stopUrl;
   stopForm.hidden = false;
   live.setAttribute("aria-busy", "true");
   say("Replying…");
-  source = new EventSource(eventsUrl);
   for (const [kind, handle] of Object.entries(handlers)) {
-    source.addEventListener(kind, ({ data }) => {
+    run.source.addEventListener(kind, ({ data }) => {
       const event = JSON.parse(data);
-      if (event.sequence <= seen) return;
-      seen = event.sequence;
-      follow(() => handle(event.body));
+      if (event.sequence <= run.seen) return;
+      run.seen = event.sequence;
+      follow(() => handle(run, event.body));
     });
   }
-  source.addEventListener("error", () => {
-    if (source?.readyState === EventSource.CLOSED) finish("The connection was lost. Load the page again.");
+  run.source.addEventListener("error", () => {
+    if (run.source.readyState === EventSource.CLOSED) finish(run, "The connection was lost. Load the page again.");
   });
 }
 
-// A message of one's own: what was shown live before it becomes part of the thread.
+// A message of one's own: what was shown live before it becomes part of the thread, and goes on there.
 function settle(words) {
+  const agent = composer.elements.namedItem("agent_id");
+  for (const element of [...live.children]) {
+    const before = template("message-template");
+    before.querySelector("strong").textContent = agent?.selectedOptions[0]?.text ?? "Reply";
+    live.before(before);
+    before.querySelector(".prose").replaceWith(element);
+  }
   const mine = template("message-template");
   mine.classList.add("person");
   mine.querySelector("strong").textContent = "You";
   mine.querySelector(".prose").textContent = words;
-  if (live.childNodes.length) {
-    const before = template("message-template");
-    before.querySelector("strong").textContent = "Reply";
-    before.querySelector(".prose").replaceWith(...live.childNodes);
-    live.before(before);
-  }
   live.before(mine);
   messages.querySelector(".welcome")?.remove();
   messages.scrollTop = messages.scrollHeight;
@@ -212,7 +241,7 @@ stopForm.addEventListener("submit", (event) => {
   say("Stopping…");
 });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && source && !document.querySelector(":popover-open, dialog[open]")) stopForm.requestSubmit();
+  if (event.key === "Escape" && current && !document.querySelector(":popover-open, dialog[open]")) stopForm.requestSubmit();
 });
 
 messages.scrollTop = messages.scrollHeight;
