@@ -45,7 +45,8 @@ def fill(owner: psycopg.Connection[tuple[object, ...]]) -> tuple[UUID, str]:
     assert person is not None
     owner.execute(
         "INSERT INTO identity.sessions (id, person_id, refresh_digest, access_digest, device_digest, user_agent,"
-        " address, idle_expires_at, absolute_expires_at) VALUES (gen_random_uuid(), %s, '', sha256(convert_to(%s, 'UTF8')), '',"
+        " address, idle_expires_at, absolute_expires_at)"
+        " VALUES (gen_random_uuid(), %s, '', sha256(convert_to(%s, 'UTF8')), '',"
         " 'bench', '127.0.0.1', now() + interval '1 day', now() + interval '1 day')",
         (person[0], secret),
     )

@@ -52,10 +52,19 @@ class Dispatcher:
             beat.cancel()
             with suppress(asyncio.CancelledError):
                 await beat
-            with suppress(DatabaseOutOfReach):
-                async with self._pool.acquire() as connection:
-                    await store.release_claim(connection, run_id, claim.secret)
-                    await connection.commit()
+        # Only what came to its end or waits is given back. After a fault the claim lapses, and that is what the
+        # rescue looks for.
+        with suppress(DatabaseOutOfReach):
+            async with self._pool.acquire() as connection:
+                await store.release_claim(connection, run_id, claim.secret)
+                await connection.commit()
+
+    async def renew(self, claim: Claim) -> bool:
+        """Prolong a claim that may have lapsed. False: another worker has the run, or it is over."""
+        async with self._pool.acquire() as connection:
+            held, _ = await store.keep_claim(connection, claim.run_id, claim.secret)
+            await connection.commit()
+        return held
 
     async def abandon(self, claim: Claim, why: str) -> None:
         """End a run for which no scope can be opened."""

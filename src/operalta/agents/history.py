@@ -15,22 +15,22 @@ class RunMemory:
     """A run as its events tell it.
 
     `turns` are the model's answers in order; `results` what came of each call, by its id; `decided` how the policy
-    decided about each call; `passed` the call keys that passed without a card; `last` the last event's kind.
+    decided about each call last; `passed` the call keys that passed without a card, and `own_space` the calls that
+    passed as own space, both by call id; `open_questions` the calls that a person is asked about.
     """
 
     sequence: int = 0
-    last: EventKind | None = None
     turns: list[History] = field(default_factory=list[History])
     results: dict[str, CallResult] = field(default_factory=dict[str, CallResult])
     decided: dict[str, str] = field(default_factory=dict[str, str])
-    passed: set[str] = field(default_factory=set[str])
-    own_space_calls: int = 0
+    passed: dict[str, str] = field(default_factory=dict[str, str])
+    own_space: set[str] = field(default_factory=set[str])
+    open_questions: set[str] = field(default_factory=set[str])
     usage: RunUsage = field(default_factory=RunUsage)
 
     def take(self, kind: EventKind, body: dict[str, Any], sequence: int) -> None:
         """Take in one event."""
         self.sequence = sequence
-        self.last = kind
         match kind:
             case EventKind.MODEL_ANSWERED:
                 self.turns.append(load_history(body["message"]))
@@ -38,17 +38,27 @@ class RunMemory:
             case EventKind.TOOL_ASKED:
                 self.usage = self.usage.plus(RunUsage(tool_calls=1))
             case EventKind.TOOL_DECIDED:
-                self.decided[body["call_id"]] = body["decision"]
-                if body["decision"] == "allow" and body.get("call_key"):
-                    self.passed.add(body["call_key"])
-                if "own_space" in body.get("reasons", ()):
-                    self.own_space_calls += 1
+                self._decided(body)
+            case EventKind.APPROVAL_ASKED:
+                self.open_questions.add(body["call_id"])
+            case EventKind.APPROVAL_DECIDED:
+                self.open_questions.discard(body["call_id"])
             case EventKind.TOOL_RESULT:
                 self.results[body["call_id"]] = CallResult(
                     body["call_id"], body["tool"], CallOutcome(body["outcome"]), body["content"]
                 )
             case _:
                 pass
+
+    def _decided(self, body: dict[str, Any]) -> None:
+        call = body["call_id"]
+        self.decided[call] = body["decision"]
+        self.passed.pop(call, None)
+        self.own_space.discard(call)
+        if body["decision"] == "allow" and body.get("call_key"):
+            self.passed[call] = body["call_key"]
+        if "own_space" in body.get("reasons", ()):
+            self.own_space.add(call)
 
     def history(self, prompt: str, instructions: str, earlier: History) -> History:
         """Return the messages for the model: what was said before, the prompt, each turn and its calls' outcomes."""

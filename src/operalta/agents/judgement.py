@@ -50,7 +50,11 @@ def _as_event(call: ToolCall, tool: ToolDeclaration | UnknownTool, decision: Pol
         "reasons": list(decision.reasons),
         "reason": explain_all(decision.reasons),
     }
-    if isinstance(tool, ToolDeclaration) and decision.outcome is Outcome.ALLOW and tool.tool_class is not ToolClass.READ:
+    if (
+        isinstance(tool, ToolDeclaration)
+        and decision.outcome is Outcome.ALLOW
+        and tool.tool_class is not ToolClass.READ
+    ):
         accepted = policy.accept_arguments(tool, call.arguments or {})
         if accepted is not None:
             body["call_key"] = policy.call_key(tool, policy.plain_arguments(accepted))

@@ -84,12 +84,17 @@ def quote(references: Iterable[Reference], gaps: Sequence[str] = ()) -> str:
         )
     passages = [f"> {_excerpt(one)} [{number}]" for number, one in enumerate(unique, start=1) if one.excerpt.strip()]
     sources = [
-        f"[{number}] {one.kind}: {as_plain(one.title)} ({as_plain(one.reference)})"
-        for number, one in enumerate(unique, start=1)
+        f"[{number}] {one.kind}: {as_plain(one.title)}{_place(one)}" for number, one in enumerate(unique, start=1)
     ]
     opening = "This is what I found, quoted as it stands." if passages else "These may be about it."
     parts = [opening, *passages, "Sources:\n\n" + "\n\n".join(sources), missing]
     return "\n\n".join(part for part in parts if part)
+
+
+def _place(one: Reference) -> str:
+    """Return where people find it, in brackets; identifiers and passage numbers tell them nothing."""
+    place = "" if one.kind == "memory" else one.reference.partition("#")[0] if one.kind == "file" else one.reference
+    return f" ({as_plain(place)})" if place and place != one.title else ""
 
 
 def _excerpt(one: Reference) -> str:
@@ -109,7 +114,7 @@ def report(content: object) -> str:
             parts.append(f"This is the beginning: {len(shown)} of {len(body)} characters.")
     references = references_in(content)
     if references and not body:
-        parts.extend(f"- {as_plain(one.title)} ({as_plain(one.reference)})" for one in references)
+        parts.extend(f"- {as_plain(one.title)}{_place(one)}" for one in references)
     return "\n\n".join(parts)
 
 

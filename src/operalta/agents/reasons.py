@@ -1,5 +1,6 @@
 """What the policy's reasons mean, in words for cards, logs and answers. Pure."""
 
+from collections.abc import Iterable
 from types import MappingProxyType
 
 _SENTENCES = MappingProxyType(
@@ -32,6 +33,9 @@ _SENTENCES = MappingProxyType(
         "not_in_your_words": "Your message does not name this",
         "nothing_names_what_is_meant": "Nothing in the call can be found in your message.",
         "done_before_in_this_run": "The same was already done in this run.",
+        "your_role_does_not_permit_it": "Your role does not permit this.",
+        "granted_for_this_conversation": "You have granted calls like this for this conversation.",
+        "asked_before": "You were asked about this already, so your answer decides.",
     }
 )
 
@@ -41,3 +45,8 @@ def explain(reason: str) -> str:
     word, colon, argument = reason.partition(":")
     sentence = _SENTENCES.get(word, "The policy has no rule that allows this.")
     return f"{sentence} ({argument})." if colon else sentence
+
+
+def explain_all(reasons: Iterable[str]) -> str:
+    """Return one text for all of a PolicyDecision's reasons, each sentence once."""
+    return " ".join(dict.fromkeys(explain(reason) for reason in reasons)) or explain("")

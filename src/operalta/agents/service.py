@@ -8,6 +8,7 @@ from uuid import UUID
 from operalta.access.rules import Permission
 from operalta.agents import store
 from operalta.agents.errors import ApprovalNotValid
+from operalta.agents.registry import ToolClass
 from operalta.audit.rules import Action
 from operalta.audit.service import record
 from operalta.db.permission import require
@@ -19,7 +20,6 @@ from operalta.workspace.conversations import service as conversations
 
 LONGEST_TITLE = 60
 DECISIONS = ("once", "conversation", "denied")
-_SENSITIVE = frozenset({"money", "identity", "publish", "destroy", "execute"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Approval:
     @property
     def may_be_granted_for_conversation(self) -> bool:
         """Whether "for this conversation" is offered: never for a sensitive class."""
-        return self.tool_class not in _SENSITIVE
+        return not ToolClass(self.tool_class).is_sensitive
 
 
 async def list_agents(scope: Scope) -> tuple[Agent, ...]:
@@ -284,7 +284,7 @@ async def decide_approval(scope: Scope, approval_id: UUID, decision: str) -> App
     row = await store.approval(scope, approval_id)
     if row is None:
         raise NotFound
-    if decision == "conversation" and row["tool_class"] in _SENSITIVE:
+    if decision == "conversation" and ToolClass(row["tool_class"]).is_sensitive:
         raise InvalidInput("This kind of call is approved one by one.", field="decision")
     if not await store.decide(scope, approval_id, decision):
         raise ApprovalNotValid

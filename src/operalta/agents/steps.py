@@ -6,7 +6,7 @@ person may stay open for hours or over a crash. Nothing here keeps state.
 """
 
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias, cast
@@ -162,6 +162,12 @@ def open_calls(history: Sequence[ModelMessage]) -> tuple[ToolCall, ...]:
     return _calls_of(last) if isinstance(last, ModelResponse) else ()
 
 
+def answer_in(history: Sequence[ModelMessage]) -> str | None:
+    """Return the text of the last turn where it asks for no tool, which is the run's answer; None otherwise."""
+    last = history[-1] if history else None
+    return _text_in(last) if isinstance(last, ModelResponse) and not _calls_of(last) else None
+
+
 def dump_history(history: Sequence[ModelMessage]) -> str:
     """Return a history as JSON."""
     return ModelMessagesTypeAdapter.dump_json(list(history)).decode()
@@ -187,7 +193,7 @@ async def next_step(
     history: Sequence[ModelMessage],
     tools: Iterable[ToolDeclaration],
     settings: ModelSettings | None = None,
-) -> AsyncIterator[TextDelta | ModelTurn]:
+) -> AsyncGenerator[TextDelta | ModelTurn]:
     """Ask `model` once: yield the pieces of its text as they arrive and, last, exactly one ModelTurn.
 
     Raise ModelMisbehaved for an answer that is cut off, too long, or that cannot be answered call by call.
@@ -222,7 +228,7 @@ def _text_of(event: object) -> str:
 def _turn(response: ModelResponse) -> ModelTurn:
     calls = _calls_of(response)
     identifiers = [call.call_id for call in calls]
-    text = "".join(part.content for part in response.parts if isinstance(part, TextPart))
+    text = _text_in(response)
     if response.state != "complete" or len(calls) > MOST_CALLS or not (calls or text.strip()):
         raise ModelMisbehaved
     if len(set(identifiers)) != len(identifiers) or not all(0 < len(one) <= LONGEST_CALL_ID for one in identifiers):
@@ -231,6 +237,10 @@ def _turn(response: ModelResponse) -> ModelTurn:
     if len(message) > LONGEST_MESSAGE or _holds_nul(json.loads(message)):
         raise ModelMisbehaved
     return ModelTurn(text, calls, TurnUsage(response.usage.input_tokens, response.usage.output_tokens), message)
+
+
+def _text_in(response: ModelResponse) -> str:
+    return "".join(part.content for part in response.parts if isinstance(part, TextPart))
 
 
 def _holds_nul(value: object) -> bool:

@@ -44,7 +44,7 @@ async def start_run(scope: Scope, run_id: UUID, message_id: UUID, agent_id: UUID
 async def run(scope: Scope, run_id: UUID) -> Row | None:
     """Return one run."""
     return await scope.one(
-        "SELECT id, conversation_id, message_id, agent_id, person_id, private_to, route, status, attempts,"
+        "SELECT company_id, id, conversation_id, message_id, agent_id, person_id, private_to, route, status, attempts,"
         " stop_requested_at, created_at, started_at, finished_at, failure FROM agents.runs"
         " WHERE company_id = %(company)s AND id = %(id)s",
         {"company": scope.company, "id": run_id},
@@ -97,6 +97,15 @@ async def request_stop(scope: Scope, run_id: UUID) -> int:
     )
 
 
+async def stop_is_wanted(scope: Scope, run_id: UUID) -> bool:
+    """Tell whether the person has asked a run to stop."""
+    row = await scope.one(
+        "SELECT FROM agents.runs WHERE company_id = %(company)s AND id = %(id)s AND stop_requested_at IS NOT NULL",
+        {"company": scope.company, "id": run_id},
+    )
+    return row is not None
+
+
 async def resume_run(scope: Scope, run_id: UUID) -> bool:
     """Queue a run again after a decision or a wish to stop."""
     row = await scope.one("SELECT agents.resume_run(%(run)s) AS queued", {"run": run_id})
@@ -131,10 +140,19 @@ async def events(scope: Scope, run_id: UUID, after: int = 0) -> list[Row]:
     )
 
 
+async def all_events(scope: Scope, run_id: UUID) -> list[Row]:
+    """Return every event of a run, in order."""
+    found: list[Row] = []
+    while batch := await events(scope, run_id, found[-1]["sequence"] if found else 0):
+        found += batch
+    return found
+
+
 async def steps_of_conversation(scope: Scope, conversation_id: UUID) -> list[Row]:
-    """Return the events of a conversation's runs that its page shows: tools, failures. Not the model's raw messages."""
+    """Return the events of a conversation's runs that its page shows: tools, failures. Without what the model read."""
     return await scope.all(
-        "SELECT event.run_id, event.sequence, event.kind, event.body, event.at FROM agents.run_events AS event"
+        "SELECT event.run_id, event.sequence, event.kind, event.body #- '{content,content}' AS body, event.at"
+        " FROM agents.run_events AS event"
         " JOIN agents.runs AS run ON run.company_id = event.company_id AND run.id = event.run_id"
         " WHERE event.company_id = %(company)s AND run.conversation_id = %(conversation)s"
         " AND event.kind IN ('tool_asked', 'tool_decided', 'tool_result', 'run_failed', 'run_stopped')"
@@ -182,15 +200,6 @@ async def finish_call(scope: Scope, run_id: UUID, call_id: str, result: dict[str
     )
 
 
-async def call(scope: Scope, run_id: UUID, call_id: str) -> Row | None:
-    """Return a call's row."""
-    return await scope.one(
-        "SELECT call_id, tool, status, result, arguments_sha256 FROM agents.tool_calls"
-        " WHERE company_id = %(company)s AND run_id = %(run)s AND call_id = %(call)s",
-        {"company": scope.company, "run": run_id, "call": call_id},
-    )
-
-
 # ── Approvals and grants ───────────────────────────────────────────────────────────────────────────────
 
 
@@ -211,7 +220,8 @@ async def ask(scope: Scope, approval: dict[str, Any]) -> bool:
 async def approval_of_call(scope: Scope, run_id: UUID, call_id: str) -> Row | None:
     """Return the question about one call."""
     return await scope.one(
-        "SELECT id, decision, expires_at <= now() AS expired, consumed_at, arguments_sha256, tool_hash, tool"
+        "SELECT company_id, id, run_id, conversation_id, requester_id, tool, tool_hash, arguments_sha256, before,"
+        " decision, decided_session, expires_at, expires_at <= now() AS expired, consumed_at"
         " FROM agents.approvals WHERE company_id = %(company)s AND run_id = %(run)s AND call_id = %(call)s",
         {"company": scope.company, "run": run_id, "call": call_id},
     )

@@ -27,6 +27,7 @@ from operalta.terms.registry import upholds
 from operalta.workspace.files import service as files
 from operalta.workspace.files.file_store import FileStore
 from operalta.workspace.memory import service as memory
+from operalta.workspace.memory.rules import RecordKind, Status
 from operalta.workspace.metrics import service as metrics
 
 MOST_FOUND = 8
@@ -40,11 +41,13 @@ MakeDoor = Callable[[Callable[[EgressLine], Awaitable[None]]], EgressDoor]
 class ToolWork:
     """What a tool works with: the run's open scope, the approval that it runs under, and what it put on the network.
 
+    `by_person` says that a person typed or approved exactly this call, so that what it states is their statement.
     Tools that reach the network get no scope: no transaction stays open while a stranger's server answers.
     """
 
     scope: Scope | None
     approval_id: ApprovalId | None = None
+    by_person: bool = False
     egress: list[EgressLine] = field(default_factory=list[EgressLine])
 
     @property
@@ -104,8 +107,14 @@ class _Tools:
         )
 
     async def memory_record(self, work: ToolWork, arguments: MemoryRecord) -> ToolResult:
+        decided = work.by_person and arguments.kind == RecordKind.DECISION
         made = await memory.record(
-            work.opened, arguments.kind, arguments.title, arguments.body, approval_id=work.approval_id
+            work.opened,
+            arguments.kind,
+            arguments.title,
+            arguments.body,
+            status=Status.DECIDED if decided else None,
+            approval_id=work.approval_id,
         )
         return ToolResult(
             summary=f"Recorded the {made.kind} “{made.title}”.",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from operalta.agents.service import Approval, RunEvent
@@ -71,6 +72,30 @@ def approval_card(approval: Approval, company: str, conversation: Mapping[str, A
     }
 
 
+def citations(events: Iterable[RunEvent], company: str) -> list[dict[str, str]]:
+    """Return what a run's answer was drawn from, each once, with the address in the company `company` that opens it."""
+    found: dict[str, str] = {}
+    for event in events:
+        if event.kind == "tool_result" and event.body["ok"]:
+            for one in event.body["content"].get("references", ()):
+                href = _address_of_reference(one["kind"], one["reference"], company)
+                if href is not None:
+                    found.setdefault(href, one["title"])
+    return [{"label": label, "href": href} for href, label in found.items()]
+
+
+def _address_of_reference(kind: str, reference: str, company: str) -> str | None:
+    match kind:
+        case "memory" | "metric":
+            return f"/c/{company}/{'memory' if kind == 'memory' else 'metrics'}/{reference}"
+        case "file":
+            return f"/c/{company}/files/at?{urlencode({'path': reference.partition('#')[0]})}"
+        case "web":
+            return reference
+        case _:
+            return None
+
+
 def tool_cards(events: Sequence[RunEvent]) -> list[dict[str, Any]]:
     """Return the tool cards of a run, in the order in which the tools were asked for."""
     cards: dict[str, dict[str, Any]] = {}
@@ -104,8 +129,11 @@ def conversation_messages(
     runs: Sequence[Mapping[str, Any]],
     steps: Mapping[UUID, Sequence[RunEvent]],
     agents: Mapping[UUID, str],
+    company: str,
 ) -> list[dict[str, Any]]:
-    """Return the messages of a conversation, each answer with its run's tools, and what became of runs without one."""
+    """Return the messages of a conversation, each answer with its run's tools and what it was drawn from, and what
+    became of runs without one.
+    """
     answered = {message.run_id for message in said if message.run_id is not None}
     by_message = {run["message_id"]: run for run in runs}
     agent_of_run = {run["id"]: agents.get(run["agent_id"], "Agent") for run in runs}
@@ -113,8 +141,9 @@ def conversation_messages(
     for message in said:
         is_person = message.author is Author.PERSON
         name = message.person_name or "Somebody" if is_person else agent_of_run.get(message.run_id, "Agent")
-        cards = tool_cards(steps.get(message.run_id, ())) if message.run_id is not None else []
-        shown.append(_message(message.id, message.author.value, name, message.created_at, message.body, cards, None))
+        events = steps.get(message.run_id, ()) if message.run_id is not None else ()
+        one = _message(message.id, message.author.value, name, message.created_at, message.body, tool_cards(events), None)
+        shown.append({**one, "citations": citations(events, company)})
         run = by_message.get(message.id)
         if run is not None and run["id"] not in answered and run["status"] in {"failed", "stopped"}:
             why = run["failure"] if run["status"] == "failed" else "This reply was stopped."

@@ -12,8 +12,9 @@ from uuid import UUID
 from operalta.agents.rules import EventKind
 from operalta.agents.service import RunEvent, events_after, get_run
 from operalta.kernel.errors import Refusal, Unavailable
+from operalta.web.agent_views import citations, reason_in_words
 from operalta.web.entry import CompanyEntry
-from operalta.web.rendering import safe_markdown
+from operalta.web.rendering import address, safe_markdown
 
 PAUSE_SECONDS = 0.2
 KEEP_ALIVE_SECONDS = 15.0
@@ -36,6 +37,8 @@ async def run_events(entry: CompanyEntry, run_id: UUID, after: int) -> AsyncGene
             async with entry.scope() as scope:
                 run = await get_run(scope, run_id)
                 found = await events_after(scope, run_id, after)
+                answered = any(event.kind == EventKind.ANSWER for event in found)
+                drawn_from = citations(await events_after(scope, run_id, 0), entry.company) if answered else []
         except Unavailable:
             return  # the browser connects again by itself
         except Refusal:
@@ -43,7 +46,7 @@ async def run_events(entry: CompanyEntry, run_id: UUID, after: int) -> AsyncGene
             return
         for event in found:
             after = event.sequence
-            yield _wire(event)
+            yield _wire(event, drawn_from)
         if run.is_over and not found:
             return
         silent = 0.0 if found else silent + PAUSE_SECONDS
@@ -57,10 +60,13 @@ async def run_events(entry: CompanyEntry, run_id: UUID, after: int) -> AsyncGene
 _ENDED = "Your session or your place in this company has ended. Load the page again."
 
 
-def _wire(event: RunEvent) -> str:
+def _wire(event: RunEvent, drawn_from: list[dict[str, str]]) -> str:
     body = dict(event.body)
     if event.kind == EventKind.ANSWER:
         body["html"] = str(safe_markdown(body["text"]))
+        body["citations"] = [{**each, "href": address(each["href"])} for each in drawn_from]
+    if event.kind == EventKind.TOOL_DECIDED:
+        body["reason"] = reason_in_words(body["reasons"]) if body["decision"] == "ask" else ""
     if event.kind == EventKind.TOOL_RESULT:
         body.pop("content", None)
     data = json.dumps({"sequence": event.sequence, "kind": event.kind, "at": event.at.isoformat(), "body": body})

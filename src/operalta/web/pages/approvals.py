@@ -11,6 +11,7 @@ from operalta.agents import service
 from operalta.db.scope import Scope
 from operalta.guard import rules
 from operalta.kernel.ids import ConversationId
+from operalta.tenancy.service import get_company
 from operalta.web.agent_views import approval_card
 from operalta.web.entry import CompanyEntry, InCompany
 from operalta.web.presentation import go_to, page, safe_next
@@ -85,4 +86,4 @@ async def revoke(entry: Deciding, grant_id: UUID) -> RedirectResponse:
 async def _card(scope: Scope, found: service.Approval) -> dict[str, object]:
     conversation = await conversations.get(scope, ConversationId(found.conversation_id))
     shown = {"id": conversation.id, "title": conversation.title}
-    return approval_card(found, scope.actor.company_slug or "", shown)
+    return approval_card(found, (await get_company(scope)).name, shown)

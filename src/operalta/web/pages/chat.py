@@ -14,6 +14,7 @@ from operalta.db.scope import Scope
 from operalta.guard import rules
 from operalta.kernel.errors import InvalidInput, Refusal
 from operalta.kernel.ids import ConversationId
+from operalta.tenancy.service import get_company
 from operalta.web import sse
 from operalta.web.agent_views import approval_card, conversation_messages
 from operalta.web.entry import CompanyEntry, InCompany
@@ -188,13 +189,16 @@ async def _conversation(
         if Permission.APPROVALS_READ in held
         else ()
     )
+    company = await get_company(scope)
     base = f"/c/{entry.company}/runs/{live['id']}" if live else ""
     shown = {"id": here.id, "title": here.title}
     return {
         "conversation": {**shown, "is_private": here.private_to is not None},
-        "messages": conversation_messages(said.items, runs, steps, agents),
+        "messages": conversation_messages(said.items, runs, steps, agents, entry.company),
         # While a run is followed live, its stream brings the cards.
-        "approvals": [] if live else [approval_card(each, scope.actor.company_slug or "", shown) for each in waiting],
+        "approvals": [
+            approval_card(each, company.name, shown) for each in waiting if live is None or each.run_id != live["id"]
+        ],
         "live_run": {"id": live["id"], "events_url": f"{base}/events", "stop_url": f"{base}/stop"} if live else None,
         "agent_id": runs[-1]["agent_id"] if runs else next(iter(agents), None),
     }

@@ -5,12 +5,12 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from operalta.access.rules import Permission
 from operalta.db.scope import Scope
 from operalta.guard import rules
-from operalta.kernel.errors import Conflict, InvalidInput, NotAllowed, Refusal, TooLarge
+from operalta.kernel.errors import Conflict, InvalidInput, NotAllowed, NotFound, Refusal, TooLarge
 from operalta.kernel.ids import FileId
 from operalta.web.entry import CompanyEntry, InCompany
 from operalta.web.presentation import form_errors, go_to, page
@@ -51,6 +51,17 @@ async def upload(entry: Uploading) -> Response:
     except (InvalidInput, Conflict, NotAllowed, TooLarge) as refusal:
         return await _files_page(entry, "", "", refusal)
     return go_to(f"/c/{entry.company}/files/{stored.id}", "saved")
+
+
+@router.get("/c/{company}/files/at")
+async def at_path(entry: Reading, path: Folder = "") -> RedirectResponse:
+    """Lead to the file of this path: what an answer quotes, it knows by its path."""
+    async with entry.scope() as scope:
+        kept = await _all_files(scope, entry.services.files)
+    found = next((each for each in kept if each.path == path), None)
+    if found is None:
+        raise NotFound
+    return go_to(f"/c/{entry.company}/files/{found.id}")
 
 
 @router.get("/c/{company}/files/{file_id}")
