@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.browser.deployment import Deployment, page_server, running
+from tests.browser.deployment import Deployment, LocalPage, page_server, running
 
 CHROMIUM = os.environ.get("OPERALTA_CHROMIUM", "/usr/bin/chromium")
 QUIET = (
@@ -26,10 +26,10 @@ QUIET = (
 
 @dataclass(frozen=True)
 class Place:
-    """A running deployment, and the port of the one local page that its agents may fetch."""
+    """A running deployment, and the one local server that its agents may fetch."""
 
     deployment: Deployment
-    page_port: int
+    page: LocalPage
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def place(browser: Browser) -> Generator[Place]:  # noqa: ARG001 - nothing is st
     folder = Path(tempfile.mkdtemp(prefix="ob-", dir="/tmp"))  # short, because it holds sockets
     folder.chmod(0o755)
     try:
-        with page_server() as port, running(folder / "v", (f"127.0.0.1:{port}",)) as deployment:
-            yield Place(deployment, port)
+        with page_server() as page, running(folder / "v", (f"127.0.0.1:{page.port}",)) as deployment:
+            yield Place(deployment, page)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -7,11 +7,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE_TEXT = "Lighthouse figures: 41 ships passed in May"
@@ -110,28 +110,46 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class _Page(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:  # noqa: N802 - the library calls it by this name
-        body = f"<!doctype html><title>Lighthouse</title><p>{PAGE_TEXT}</p>".encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+@dataclass
+class LocalPage:
+    """A server of one page on loopback. `/slow` says that it was reached (`arrived`) and waits for `release`."""
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's signature
-        """Say nothing."""
+    port: int = 0
+    arrived: Event = field(default_factory=Event)
+    release: Event = field(default_factory=Event)
+    asked_for: list[str] = field(default_factory=list[str])
 
 
 @contextmanager
-def page_server() -> Generator[int]:
-    """Serve one page on loopback and give its port."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Page)
+def page_server() -> Generator[LocalPage]:
+    """Serve one page on loopback."""
+    page = LocalPage()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            page.asked_for.append(self.path)
+            if self.path == "/slow":
+                page.arrived.set()
+                page.release.wait(120)
+            body = f"<!doctype html><title>Lighthouse</title><p>{PAGE_TEXT}</p>".encode()
+            with suppress(OSError):  # whoever asked may be gone
+                self.send_response(200)
+                self.send_header("Content-Type", "text/html; charset=utf-8")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's signature
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    page.port = server.server_address[1]
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield server.server_address[1]
+        yield page
     finally:
+        page.release.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -2,17 +2,28 @@
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
+import redis
 
 from tests.conftest import Member, Servers, World
 from tests.web.site import Client, Site, serving
 
 
 @pytest.fixture(scope="session")
-def site(servers: Servers) -> Generator[Site]:
+def served(servers: Servers) -> Generator[Site]:
     with serving(servers) as started:
         yield started
+
+
+@pytest.fixture
+def site(served: Site) -> Site:
+    """The served application, with every limit untouched: all tests come from one address."""
+    store: Any = redis.Redis.from_url(served.services.settings.redis_address)  # pyright: ignore[reportUnknownMemberType] - the package leaves its arguments untyped
+    store.flushall()
+    store.close()
+    return served
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,9 @@ def company_pages() -> list[Sample]:
     ]
 
 
+_ID = "0192f3a1-7c11-7d0e-9a57-3d1c5b6e8f20"
+
+
 def _log() -> list[Sample]:
     events = [
         {
@@ -90,17 +93,18 @@ def _log() -> list[Sample]:
             "at": before(minutes=7 * index),
             "actor": actor,
             "action": action,
-            "subject": subject,
+            "subject": subject
+            and {"kind": subject[0], "name": subject[1], "is_identifier": len(subject[1]) == len(_ID)},
             "outcome": outcome,
-            "details": {"request": "req-0192f3", "address": "203.0.113.7", "subject": subject},
+            "details": {"request": "req-0192f3", "address": "203.0.113.7", "subject": " ".join(subject or ())},
         }
         for index, (actor, action, subject, outcome) in enumerate(
             [
-                ("Ada Okafor", "approval.decided", "files_write", "allowed"),
-                ("Analyst for Ada Okafor", "tool.asked", "files_write", "allowed"),
-                ("Analyst for Ada Okafor", "tool.asked", "web_fetch", "denied"),
+                ("Ada Okafor", "approval.decided", ("approval", _ID), "allowed"),
+                ("Analyst for Ada Okafor", "tool.asked", ("tool", "files_write"), "allowed"),
+                ("Analyst for Ada Okafor", "tool.asked", ("tool", "web_fetch"), "denied"),
                 ("Grace Lind", "memory.read", None, "allowed"),
-                ("Jonas Weber", "member.invited", "maya@field.example", "allowed"),
+                ("Jonas Weber", "member.invited", ("invitation", _ID), "allowed"),
             ]
         )
     ]

@@ -163,7 +163,9 @@ def work() -> list[Sample]:
     return [
         Sample("chat", "chat.html", {"page": page("chat"), **chat, "messages": [*messages[:2], failed, messages[2]]}),
         Sample(
-            "chat-approval", "chat.html", {"page": page("chat"), **chat, "approvals": [approval()], "live_run": None}
+            "chat-approval",
+            "chat.html",
+            {"page": page("chat"), **chat, "approvals": [{**approval(), "is_streamed": False}], "live_run": None},
         ),
         Sample("chat-live", "chat.html", {"page": page("chat"), **chat, "live_run": live}),
         Sample("chat-new", "chat.html", {"page": page("chat"), **empty_chat}),

@@ -56,6 +56,7 @@ def _without_request_id(answer: Answer) -> tuple[int, dict[str, Any]]:
     return answer.status, {name: value for name, value in answer.json.items() if name != "request_id"}
 
 
+@pytest.mark.proves("2.3.2", "3.3.1")
 def test_a_person_signs_up_in_refreshes_and_out(site: Site, owner: psycopg.Connection[dict[str, Any]]) -> None:
     email = f"{secrets.token_hex(6)}@people.example"
     client = site.visitor()
@@ -66,8 +67,13 @@ def test_a_person_signs_up_in_refreshes_and_out(site: Site, owner: psycopg.Conne
     signed_in = client.api("POST", "/auth/sign-in", {"email": email, "password": PASSWORD})
     assert signed_in.status == 200
     assert signed_in.json.keys() == {"person_id", "session_id", "access_expires_at", "refresh_expires_at"}
-    for secret in client.jar.values():
+    for name, secret in client.jar.items():
+        assert name.startswith("__Host-")
         assert secret not in signed_in.text
+    set_cookies = [value for name, value in signed_in.headers if name == "set-cookie"]
+    assert len(set_cookies) == 3
+    for value in set_cookies:
+        assert {"Path=/", "Secure", "HttpOnly", "SameSite=Lax"} <= set(value.split("; ")[1:])
     assert client.api("GET", "/me").json["email"] == email
     before = dict(client.jar)
     assert client.api("POST", "/auth/refresh").status == 200
@@ -232,7 +238,7 @@ def test_values_keep_every_digit(house: House) -> None:
     problem(house.founder.api("GET", f"{base}/none"), 404)
 
 
-@pytest.mark.proves("5.2.1")
+@pytest.mark.proves("3.4.4")
 def test_a_file_goes_in_and_comes_out_as_an_attachment(house: House) -> None:
     base = f"/companies/{house.slug}/files"
     sent = house.founder.upload(f"/api/v1{base}", b"page.html", b"<script>1</script>", path="web/page.html")
@@ -333,7 +339,6 @@ def test_bodies_that_are_none_are_refused_calmly(house: House, body: bytes) -> N
     assert answer.header("content-type") == "application/problem+json"
 
 
-@pytest.mark.proves("3.3.2")
 def test_another_sites_request_is_refused(house: House) -> None:
     for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
         sent = {"Content-Type": "application/json", **headers}

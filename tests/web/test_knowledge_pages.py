@@ -27,7 +27,6 @@ def test_a_page_is_there_for_founders_and_looks_absent_to_outsiders(house: House
     assert (visitor.status, visitor.location) == (303, f"/sign-in?next=/c/{house.slug}/{name}")
 
 
-@pytest.mark.proves("2.5.3")
 @pytest.mark.parametrize(
     ("role", "name", "status"),
     [
@@ -184,7 +183,7 @@ def test_a_metric_is_kept_once(house: House) -> None:
 # ── Files ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.proves("5.2.1")
+@pytest.mark.proves("3.4.4")
 def test_a_file_is_brought_shown_and_handed_over_as_an_attachment(house: House) -> None:
     base = f"/c/{house.slug}/files"
     sent = house.founder.upload(base, "Zürich, übersicht.md".encode(), b"# Plan\n\n<script>x</script>", folder="notes")
@@ -218,7 +217,7 @@ def test_a_second_upload_is_a_version_and_deleting_leaves_the_list(house: House)
     assert house.founder.get(f"{path}/download").status == 404
 
 
-@pytest.mark.proves("5.2.1")
+@pytest.mark.proves("5.2.2")
 @pytest.mark.parametrize(
     "name",
     [

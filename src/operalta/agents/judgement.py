@@ -4,8 +4,9 @@ from typing import Any, cast
 
 from operalta.access.rules import Denied, Permission
 from operalta.access.rules import decide as decide_permission
-from operalta.agents import policy, store
-from operalta.agents.approval_rules import arguments_shape
+from operalta.agents import policy
+from operalta.agents.approvals import store as approval_store
+from operalta.agents.approvals.rules import arguments_shape
 from operalta.agents.journal import Attempt
 from operalta.agents.policy import DecisionContext, Outcome, PolicyDecision, TargetFacts, ToolSettings
 from operalta.agents.provenance import Origin, person_words
@@ -111,5 +112,5 @@ async def _under_role_and_grant(
     if accepted is None:
         return decision
     shape = arguments_shape(tool, policy.plain_arguments(accepted))
-    grant = await store.grant_for(scope, attempt.run["conversation_id"], tool.name, tool_hash(tool), shape)
+    grant = await approval_store.grant_for(scope, attempt.run["conversation_id"], tool.name, tool_hash(tool), shape)
     return PolicyDecision(Outcome.ALLOW, ("granted_for_this_conversation",)) if grant else decision

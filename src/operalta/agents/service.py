@@ -7,6 +7,7 @@ from uuid import UUID
 
 from operalta.access.rules import Permission
 from operalta.agents import store
+from operalta.agents.approvals import store as approval_store
 from operalta.agents.errors import ApprovalNotValid
 from operalta.agents.registry import ToolClass
 from operalta.audit.rules import Action
@@ -251,21 +252,22 @@ async def count_waiting_approvals(scope: Scope) -> int:
         require(scope, Permission.APPROVALS_READ)
     except NotAllowed:
         return 0
-    return await store.waiting_count(scope)
+    return await approval_store.waiting_count(scope)
 
 
 async def list_approvals(scope: Scope, *, waiting: bool, conversation_id: UUID | None = None) -> tuple[Approval, ...]:
     """Return the questions that wait, or those that do not, newest first, at most 100."""
     require(scope, Permission.APPROVALS_READ)
     return tuple(
-        _approval(row) for row in await store.approvals(scope, waiting=waiting, conversation_id=conversation_id)
+        _approval(row)
+        for row in await approval_store.approvals(scope, waiting=waiting, conversation_id=conversation_id)
     )
 
 
 async def get_approval(scope: Scope, approval_id: UUID) -> Approval:
     """Return one question. Raise NotFound."""
     require(scope, Permission.APPROVALS_READ)
-    row = await store.approval(scope, approval_id)
+    row = await approval_store.approval(scope, approval_id)
     if row is None:
         raise NotFound
     return _approval(row)
@@ -281,17 +283,17 @@ async def decide_approval(scope: Scope, approval_id: UUID, decision: str) -> App
     require(scope, Permission.APPROVALS_DECIDE)
     if decision not in DECISIONS:
         raise InvalidInput(f"The decision is one of {', '.join(DECISIONS)}.", field="decision")
-    row = await store.approval(scope, approval_id)
+    row = await approval_store.approval(scope, approval_id)
     if row is None:
         raise NotFound
     if decision == "conversation" and ToolClass(row["tool_class"]).is_sensitive:
         raise InvalidInput("This kind of call is approved one by one.", field="decision")
-    if not await store.decide(scope, approval_id, decision):
+    if not await approval_store.decide(scope, approval_id, decision):
         raise ApprovalNotValid
     action = Action.APPROVAL_DENIED if decision == "denied" else Action.APPROVAL_GRANTED
     await record(scope, action, "approval", approval_id, tool=row["tool"], scope_of_decision=decision)
     if decision == "conversation":
-        await store.give_grant(scope, row)
+        await approval_store.give_grant(scope, row)
         await record(scope, Action.GRANT_GIVEN, "approval", approval_id, tool=row["tool"])
     await store.resume_run(scope, row["run_id"])
     return await get_approval(scope, approval_id)
@@ -300,13 +302,13 @@ async def decide_approval(scope: Scope, approval_id: UUID, decision: str) -> App
 async def list_grants(scope: Scope) -> list[Row]:
     """Return the standing grants."""
     require(scope, Permission.APPROVALS_READ)
-    return await store.grants(scope)
+    return await approval_store.grants(scope)
 
 
 async def revoke_grant(scope: Scope, grant_id: UUID) -> None:
     """End a grant at once. Raise NotFound."""
     require(scope, Permission.APPROVALS_DECIDE)
-    if not await store.revoke_grant(scope, grant_id):
+    if not await approval_store.revoke_grant(scope, grant_id):
         raise NotFound
     await record(scope, Action.GRANT_REVOKED, "grant", grant_id)
 

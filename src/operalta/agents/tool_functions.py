@@ -15,7 +15,7 @@ from operalta.agents.company_tools import (
     WebFetch,
     company_registry,
 )
-from operalta.agents.registry import Reference, ToolRegistry, ToolResult
+from operalta.agents.registry import Reference, ToolDeclaration, ToolRegistry, ToolResult
 from operalta.db.scope import Scope
 from operalta.kernel.errors import NotFound
 from operalta.kernel.ids import ApprovalId
@@ -71,10 +71,21 @@ def bound_registry(store: FileStore, make_door: MakeDoor) -> ToolRegistry:
     registry.bind("files_search", work.files_search)
     registry.bind("files_write", work.files_write)
     registry.bind("web_fetch", work.web_fetch)
-    registry.mark_absent("shell_run", shell_state().reason)
-    registry.mark_absent("delegate", "Handing tasks to other agents is not part of this release.")
+    _mark_what_is_absent(registry)
     registry.seal()
     return registry
+
+
+def tools_here() -> tuple[ToolDeclaration, ...]:
+    """Return the tools of this deployment as declared, with the reason of those that cannot be used."""
+    registry = company_registry()
+    _mark_what_is_absent(registry)
+    return tuple(registry)
+
+
+def _mark_what_is_absent(registry: ToolRegistry) -> None:
+    registry.mark_absent("shell_run", shell_state().reason)
+    registry.mark_absent("delegate", "Handing tasks to other agents is not part of this release.")
 
 
 async def preview(store: FileStore, scope: Scope, arguments: object) -> tuple[str | None, str | None]:

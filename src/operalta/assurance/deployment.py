@@ -47,7 +47,7 @@ class ThrowAway:
 
     def __init__(self) -> None:
         # Short, because sockets have a limit of about 100 characters.
-        self.var = Path(tempfile.mkdtemp(prefix="op-", dir="/tmp"))  # noqa: S108 - made by mkdtemp, 0700
+        self.var = Path(tempfile.mkdtemp(prefix="op-", dir="/tmp"))
         self.mailbox = Mailbox()
         self.port = _free_port()
         self.settings = Settings(

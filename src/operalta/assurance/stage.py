@@ -20,7 +20,8 @@ from operalta.settings import DatabaseRole, Settings
 
 API = "/api/v1"
 RUN_SECONDS = 20.0
-_RESTS = frozenset({"answer", "run_failed", "run_stopped", "run_finished", "approval_asked"})
+OVER = frozenset({"answer", "run_failed", "run_stopped", "run_finished"})
+RESTS = OVER | {"approval_asked"}
 _ACCEPTED, _CREATED = 202, 201
 
 
@@ -68,6 +69,7 @@ class Stage:
         self._root = root
         self._addresses = itertools.count(2)
         self._tls = deployment.tls()
+        self._description: dict[str, Any] | None = None
         self._furnished: tuple[Person, Person, Person, Company, Company] | None = None
 
     @property
@@ -118,6 +120,15 @@ class Stage:
         )
         async with connection:
             yield connection
+
+    async def described(self) -> dict[str, Any]:
+        """Return the API's own description (OpenAPI)."""
+        described = self._description
+        if described is None:
+            answer = await self.browser().get("/api/openapi.json")
+            _require(answer, 200, "describe the API")
+            described = self._description = dict[str, Any](answer.json())
+        return described
 
     # ── People and companies ──────────────────────────────────────────────────────────────────────────
 
@@ -193,8 +204,9 @@ class Stage:
         """Bring somebody into a company by its mailed invitation."""
         body = {"email": guest.email, "role": role}
         path = f"{API}/companies/{company.slug}/invitations"
+        before = len(self.deployment.mailbox.to(guest.email))
         _require(await inviter.browser.post(path, body), _CREATED, "invite")
-        token = await self.deployment.mailbox.wait_for_link(guest.email, "/invitations/accept")
+        token = await self.deployment.mailbox.wait_for_link(guest.email, "/invitations/accept", after=before)
         _require(await guest.browser.post(f"{API}/invitations/accept", {"token": token}), 200, "accept an invitation")
 
     # ── Agents ────────────────────────────────────────────────────────────────────────────────────────
@@ -208,8 +220,10 @@ class Stage:
         events = await self.follow(person, posted["events_url"])
         return Run(posted["run_id"], posted["conversation_url"].rpartition("/")[2], events)
 
-    async def follow(self, person: Person, events_url: str) -> tuple[dict[str, Any], ...]:
-        """Collect a run's events until it rests."""
+    async def follow(
+        self, person: Person, events_url: str, rests: frozenset[str] = RESTS
+    ) -> tuple[dict[str, Any], ...]:
+        """Collect a run's events until one of the kinds in `rests` comes: unless given, those on which it rests."""
         events: list[dict[str, Any]] = []
         async with asyncio.timeout(RUN_SECONDS), person.browser.stream(events_url) as (status, lines):
             if status != 200:  # noqa: PLR2004 - OK
@@ -217,7 +231,7 @@ class Stage:
             async for line in lines:
                 if line.startswith("data: "):
                     events.append(json.loads(line.removeprefix("data: ")))
-                    if events[-1].get("kind") in _RESTS:
+                    if events[-1].get("kind") in rests:
                         break
         return tuple(events)
 

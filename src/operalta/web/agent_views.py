@@ -5,21 +5,10 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
+from operalta.agents.reasons import explain_all
 from operalta.agents.service import Approval, RunEvent
 from operalta.workspace.conversations.rules import Author, Message
 
-_REASONS = {
-    "sensitive_class": "Actions of this kind are asked about every time.",
-    "not_asked_for": "Your message did not ask for this in so many words.",
-    "address_not_in_your_words": "This address does not stand in your own words.",
-    "more_than_an_address_would_leave": "More than an address would leave the company.",
-    "own_space_used_up": "The run has made several files without asking already.",
-    "done_before_in_this_run": "The same was done before in this run.",
-    "nothing_names_what_is_meant": "Nothing in your words names what is meant.",
-    "not_typed_in_a_session": "This was not typed by you in the chat.",
-    "agent_setting": "This agent is set to ask.",
-    "company_setting": "The company is set to ask.",
-}
 _SUMMARIES = {
     "memory_record": "Record in the company's memory",
     "files_write": "Write a file",
@@ -27,21 +16,6 @@ _SUMMARIES = {
     "shell_run": "Run a command",
 }
 _DECIDED = {"once": "approved", "conversation": "approved", "denied": "denied"}
-
-
-def reason_in_words(reasons: Iterable[str]) -> str:
-    """Return why a person is asked."""
-    told = [_one_reason(reason) for reason in reasons]
-    return " ".join(dict.fromkeys(told)) or "No rule allows this without asking."
-
-
-def _one_reason(reason: str) -> str:
-    kind, _, argument = reason.partition(":")
-    if kind in {"text_for_others", "text_not_in_your_words"}:
-        return "Others will read a text that is not word for word your own."
-    if kind == "not_in_your_words":
-        return f"Its {argument} does not stand in your own words."
-    return _REASONS.get(kind, "No rule allows this without asking.")
 
 
 def approval_card(approval: Approval, company: str, conversation: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -58,7 +32,7 @@ def approval_card(approval: Approval, company: str, conversation: Mapping[str, A
         "arguments": approval.arguments,
         "before": approval.before,
         "after": approval.after,
-        "reason": reason_in_words(approval.reasons),
+        "reason": explain_all(approval.reasons),
         "sensitive": not approval.may_be_granted_for_conversation,
         "asked_at": approval.asked_at,
         "expires_at": approval.expires_at,
@@ -116,7 +90,7 @@ def tool_cards(events: Sequence[RunEvent]) -> list[dict[str, Any]]:
             decision = event.body["decision"]
             cards[call]["state"] = {"allow": "allowed", "ask": "waiting", "deny": "denied"}.get(decision, "asked")
             if decision == "ask":
-                cards[call]["reason"] = reason_in_words(event.body["reasons"])
+                cards[call]["reason"] = explain_all(event.body["reasons"])
         elif call in cards and event.kind == "tool_result":
             denied = event.body["outcome"] == "denied"
             cards[call]["state"] = "denied" if denied else "done" if event.body["ok"] else "failed"
@@ -131,9 +105,7 @@ def conversation_messages(
     agents: Mapping[UUID, str],
     company: str,
 ) -> list[dict[str, Any]]:
-    """Return the messages of a conversation, each answer with its run's tools and what it was drawn from, and what
-    became of runs without one.
-    """
+    """Return the messages of a conversation, each answer with its run's tools and sources, and how other runs ended."""
     answered = {message.run_id for message in said if message.run_id is not None}
     by_message = {run["message_id"]: run for run in runs}
     agent_of_run = {run["id"]: agents.get(run["agent_id"], "Agent") for run in runs}
@@ -142,14 +114,14 @@ def conversation_messages(
         is_person = message.author is Author.PERSON
         name = message.person_name or "Somebody" if is_person else agent_of_run.get(message.run_id, "Agent")
         events = steps.get(message.run_id, ()) if message.run_id is not None else ()
-        one = _message(message.id, message.author.value, name, message.created_at, message.body, tool_cards(events), None)
+        cards, by = tool_cards(events), message.author.value
+        one = _message(message.id, by, name, message.created_at, message.body, cards, None)
         shown.append({**one, "citations": citations(events, company)})
         run = by_message.get(message.id)
         if run is not None and run["id"] not in answered and run["status"] in {"failed", "stopped"}:
             why = run["failure"] if run["status"] == "failed" else "This reply was stopped."
             cards = tool_cards(steps.get(run["id"], ()))
-            at = run["created_at"]
-            shown.append(_message(run["id"], "agent", agents.get(run["agent_id"], "Agent"), at, "", cards, why))
+            shown.append(_message(run["id"], "agent", agent_of_run[run["id"]], run["created_at"], "", cards, why))
     return shown
 
 

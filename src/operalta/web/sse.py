@@ -9,10 +9,11 @@ import json
 from collections.abc import AsyncGenerator
 from uuid import UUID
 
+from operalta.agents.reasons import explain_all
 from operalta.agents.rules import EventKind
-from operalta.agents.service import RunEvent, events_after, get_run
+from operalta.agents.service import RunEvent, RunView, events_after, get_run
 from operalta.kernel.errors import Refusal, Unavailable
-from operalta.web.agent_views import citations, reason_in_words
+from operalta.web.agent_views import citations
 from operalta.web.entry import CompanyEntry
 from operalta.web.rendering import address, safe_markdown
 
@@ -30,7 +31,7 @@ def last_event_id(entry: CompanyEntry) -> int:
 
 async def run_events(entry: CompanyEntry, run_id: UUID, after: int) -> AsyncGenerator[str]:
     """Yield a run's events as the wire wants them, until it is over, the right to see it ends, or half an hour."""
-    silent, lasted = 0.0, 0.0
+    silent, lasted, told = 0.0, 0.0, False
     yield "retry: 1000\n\n"
     while lasted < LONGEST_SECONDS:
         try:
@@ -45,9 +46,11 @@ async def run_events(entry: CompanyEntry, run_id: UUID, after: int) -> AsyncGene
             yield "event: run_failed\ndata: " + json.dumps({"sequence": after + 1, "body": {"text": _ENDED}}) + "\n\n"
             return
         for event in found:
-            after = event.sequence
+            after, told = event.sequence, event.kind in _LAST_KINDS
             yield _wire(event, drawn_from)
         if run.is_over and not found:
+            if not told:
+                yield _end_of(run, after)
             return
         silent = 0.0 if found else silent + PAUSE_SECONDS
         if silent >= KEEP_ALIVE_SECONDS:
@@ -60,13 +63,22 @@ async def run_events(entry: CompanyEntry, run_id: UUID, after: int) -> AsyncGene
 _ENDED = "Your session or your place in this company has ended. Load the page again."
 
 
+_LAST_KINDS = frozenset({EventKind.RUN_FINISHED, EventKind.RUN_FAILED, EventKind.RUN_STOPPED})
+
+
+def _end_of(run: RunView, after: int) -> str:
+    """Return the last event of a run that was ended from outside, which leaves no row of its own."""
+    data = json.dumps({"sequence": after + 1, "body": {"text": run.failure}})
+    return f"event: run_{run.status}\ndata: {data}\n\n"
+
+
 def _wire(event: RunEvent, drawn_from: list[dict[str, str]]) -> str:
     body = dict(event.body)
     if event.kind == EventKind.ANSWER:
         body["html"] = str(safe_markdown(body["text"]))
         body["citations"] = [{**each, "href": address(each["href"])} for each in drawn_from]
     if event.kind == EventKind.TOOL_DECIDED:
-        body["reason"] = reason_in_words(body["reasons"]) if body["decision"] == "ask" else ""
+        body["reason"] = explain_all(body["reasons"]) if body["decision"] == "ask" else ""
     if event.kind == EventKind.TOOL_RESULT:
         body.pop("content", None)
     data = json.dumps({"sequence": event.sequence, "kind": event.kind, "at": event.at.isoformat(), "body": body})

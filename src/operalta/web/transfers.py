@@ -44,7 +44,7 @@ async def read_upload(request: Request) -> Upload:
         return Upload(name, await file.read())
 
 
-@upholds("5.2.1")
+@upholds("3.4.4")
 def attachment(name: str, content: bytes, media_type: str) -> Response:
     """Return bytes as a file to keep, never to be shown in place, under the last part of `name` (RFC 6266)."""
     last = name.rpartition("/")[2]

@@ -2,7 +2,21 @@
 
 from fastapi import APIRouter
 
-from operalta.web.api import audit, auth, companies, files, memory, metrics, trust
+from operalta.web.api import (
+    agents,
+    approvals,
+    audit,
+    auth,
+    companies,
+    conversations,
+    files,
+    memory,
+    metrics,
+    runs,
+    tools,
+    trust,
+)
 
 routers: tuple[APIRouter, ...] = (auth.router, companies.router, memory.router, metrics.router, files.router)
 routers += (audit.router, trust.router)
+routers += (agents.router, conversations.router, runs.router, approvals.router, tools.router)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Literal
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import HTMLResponse, Response
@@ -192,16 +193,26 @@ async def _all_events(scope: Scope, filters: EventFilters) -> list[ListedEvent]:
 
 
 def _listed(event: ListedEvent) -> dict[str, object]:
-    target = " ".join(part for part in (event.target_kind, event.target_id) if part)
+    name = event.target_id or ""
     return {
         "number": "…" if event.company_number is None else event.company_number,
         "at": event.occurred_at,
         "actor": _actor(event),
         "action": event.action,
-        "subject": target or None,
+        "subject": {"kind": event.target_kind, "name": name, "is_identifier": _is_identifier(name)}
+        if event.target_kind
+        else None,
         "outcome": _OUTCOMES.get(event.outcome, event.outcome),
         "details": _as_json(event),
     }
+
+
+def _is_identifier(name: str) -> bool:
+    try:
+        UUID(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _actor(event: ListedEvent) -> str:

@@ -195,9 +195,10 @@ async def _conversation(
     return {
         "conversation": {**shown, "is_private": here.private_to is not None},
         "messages": conversation_messages(said.items, runs, steps, agents, entry.company),
-        # While a run is followed live, its stream brings the cards.
+        # The stream of the run that is followed brings its cards, but only to browsers with script.
         "approvals": [
-            approval_card(each, company.name, shown) for each in waiting if live is None or each.run_id != live["id"]
+            {**approval_card(each, company.name, shown), "is_streamed": live is not None and each.run_id == live["id"]}
+            for each in waiting
         ],
         "live_run": {"id": live["id"], "events_url": f"{base}/events", "stop_url": f"{base}/stop"} if live else None,
         "agent_id": runs[-1]["agent_id"] if runs else next(iter(agents), None),

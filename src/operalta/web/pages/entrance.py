@@ -215,7 +215,9 @@ async def _operator_page(
     return _form_page(entry, "pages/operator_link.html", context, refusal)
 
 
-def _form_page(entry: VisitorEntry, template: str, context: Mapping[str, object], refusal: Refusal | None) -> HTMLResponse:
+def _form_page(
+    entry: VisitorEntry, template: str, context: Mapping[str, object], refusal: Refusal | None
+) -> HTMLResponse:
     if refusal is None:
         return bare_page(entry.request, template, context)
     return bare_page(entry.request, template, context, errors=form_errors(refusal), status=status_of(refusal))

@@ -100,6 +100,11 @@ const handlers = {
     run.text ??= add(run, "div", "text");
     run.text.append(body.text);
   },
+  // Another worker goes on and asks the model again: what came half is taken back, so that nothing stands twice.
+  run_recovered: (run) => {
+    run.text?.remove();
+    run.text = null;
+  },
   tool_asked: (run, body) => {
     run.text = null;
     const card = cardOf(run, body);

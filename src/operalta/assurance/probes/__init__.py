@@ -1,0 +1,36 @@
+"""The probes, one module for each room that upholds clauses. Importing this package registers them all."""
+
+from operalta.assurance.probes import (
+    access,
+    agents,
+    audit,
+    cookies,
+    database,
+    entry,
+    errors,
+    guard,
+    identity,
+    infrastructure,
+    output,
+    sessions,
+    transport,
+)
+
+MODULES = (
+    access,
+    agents,
+    audit,
+    cookies,
+    database,
+    entry,
+    errors,
+    guard,
+    identity,
+    infrastructure,
+    output,
+    sessions,
+    transport,
+)
+"""Every module with probes."""
+
+__all__ = ["MODULES"]

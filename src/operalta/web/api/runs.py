@@ -1,0 +1,64 @@
+"""Runs: what becomes of a message to an agent, step by step."""
+
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import StreamingResponse
+
+from operalta.access.rules import Permission
+from operalta.agents import service
+from operalta.guard import rules
+from operalta.web import sse
+from operalta.web.api.models import REFUSALS, Shown
+from operalta.web.entry import CompanyEntry, InCompany
+
+router = APIRouter(prefix="/companies/{company}/runs", tags=["agents"], responses=REFUSALS)
+
+Reading = Annotated[CompanyEntry, Depends(InCompany(Permission.AGENTS_RUN, rules.READ))]
+Stopping = Annotated[CompanyEntry, Depends(InCompany(Permission.AGENTS_RUN, rules.WRITE))]
+_STREAM = {
+    "description": "Server-sent events: `id` is the step's number, `event` its kind, `data` JSON with `body`. A stream "
+    "that is opened again with `Last-Event-ID` goes on behind that step. After `run_recovered`, text that no answer has "
+    "completed is void.",
+    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+}
+
+
+class Run(Shown):
+    """A run. `failure` is a sentence for people where it failed."""
+
+    id: UUID
+    conversation_id: UUID
+    message_id: UUID
+    agent_id: UUID
+    status: Literal["queued", "running", "waiting_for_approval", "finished", "failed", "stopped"]
+    failure: str | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+@router.get("/{run_id}")
+async def get_run(entry: Reading, run_id: UUID) -> Run:
+    """Return a run as it stands."""
+    async with entry.scope() as scope:
+        return Run.model_validate(await service.get_run(scope, run_id))
+
+
+@router.get("/{run_id}/events", response_class=StreamingResponse, responses={200: _STREAM})
+async def follow_run(entry: Reading, run_id: UUID) -> StreamingResponse:
+    """Replay a run's steps and follow it until it is over."""
+    async with entry.scope() as scope:
+        await service.get_run(scope, run_id)
+    stream = sse.run_events(entry, run_id, sse.last_event_id(entry))
+    return StreamingResponse(stream, media_type="text/event-stream", headers=sse.HEADERS)
+
+
+@router.post("/{run_id}/stop", status_code=HTTPStatus.ACCEPTED)
+async def stop_run(entry: Stopping, run_id: UUID) -> Run:
+    """Ask a run of one's own to stop. No tool is started after this; one that runs is let finish."""
+    async with entry.scope() as scope:
+        await service.stop_run(scope, run_id)
+        return Run.model_validate(await service.get_run(scope, run_id))

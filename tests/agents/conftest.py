@@ -1,0 +1,256 @@
+"""What tests of runs share: an office with members, and a desk at which their runs are made and worked on."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, LiteralString
+from uuid import UUID
+
+import pytest
+from pydantic_ai.messages import ModelMessage, UserPromptPart
+from pydantic_ai.models import Model
+from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
+
+from operalta.agents import journal, runner, service
+from operalta.agents.builtin_model import BuiltinModel
+from operalta.agents.dispatch import Claim, Dispatcher
+from operalta.agents.registry import ToolRegistry
+from operalta.agents.routes import RouteRegistry, builtin_route
+from operalta.agents.rules import RunLimits
+from operalta.agents.runner import Runner
+from operalta.agents.service import Posted
+from operalta.agents.tool_functions import bound_registry
+from operalta.db.pools import Pool
+from operalta.db.scope import Origin, Scope, open_company_scope
+from operalta.sandbox.egress import EgressDoor, Record
+from operalta.sandbox.files import FileLimits
+from operalta.sandbox.policies import OPEN
+from operalta.workspace.files.file_store import FileStore
+from tests.conftest import Member, Pools, Servers, World
+from tests.sandbox.staging import LoopbackServer
+
+Row = dict[str, Any]
+Turn = str | list[tuple[str, Mapping[str, object]]]
+Script = Callable[[int], Awaitable[Turn]]
+
+
+@dataclass(frozen=True)
+class Office:
+    """A startup with members, and the founder of another company."""
+
+    founder: Member
+    colleague: Member
+    advisor: Member
+    investor: Member
+    stranger: Member
+
+
+@pytest.fixture
+def office(world: World) -> Office:
+    here = world.company()
+    return Office(
+        world.member(here),
+        world.member(here),
+        world.member(here, "advisor"),
+        world.member(here, "investor"),
+        world.member(world.company()),
+    )
+
+
+@pytest.fixture
+async def web_page() -> AsyncGenerator[LoopbackServer]:
+    """A page on the network that counts who asks for it."""
+    staged = LoopbackServer()
+    server = await asyncio.start_server(staged.serve, "127.0.0.1", 0)
+    staged.port = server.sockets[0].getsockname()[1]
+    yield staged
+    server.close()
+
+
+def scripted(script: Script) -> Model:
+    """A model that gives the turns of `script`, by their number in the run: a text, or tools with arguments."""
+
+    async def stream(messages: list[ModelMessage], _info: AgentInfo) -> AsyncIterator[str | dict[int, DeltaToolCall]]:
+        said = [at for at, one in enumerate(messages) if any(isinstance(part, UserPromptPart) for part in one.parts)]
+        number = sum(message.kind == "response" for message in messages[said[-1] :])
+        turn = await script(number)
+        if isinstance(turn, str):
+            yield turn
+            return
+        for at, (tool, arguments) in enumerate(turn):
+            yield {at: DeltaToolCall(tool, json.dumps(arguments), tool_call_id=f"call-{number}-{at}")}
+
+    return FunctionModel(stream_function=stream)
+
+
+def calling(*calls: tuple[str, Mapping[str, object]]) -> Model:
+    """A model that asks for these tools at once, and then says that it is done."""
+
+    async def script(number: int) -> Turn:
+        return list(calls) if number == 0 else "Done."
+
+    return scripted(script)
+
+
+@dataclass
+class Desk:
+    """Makes runs as people do, works on them as the worker does, and looks at what is there as the owner."""
+
+    pools: Pools
+    servers: Servers
+    files: FileStore
+    exempt: tuple[str, ...]
+    model: Model = field(default_factory=BuiltinModel)
+    limits: RunLimits = field(default_factory=RunLimits)
+    registry: ToolRegistry = field(init=False)
+
+    def __post_init__(self) -> None:
+        def make_door(keep: Record) -> EgressDoor:
+            return EgressDoor(OPEN, self.exempt, keep)
+
+        self.registry = bound_registry(self.files, make_door)
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        return Dispatcher(self.pools.dispatch)
+
+    def scope(self, member: Member) -> AbstractAsyncContextManager[Scope]:
+        return open_company_scope(self.pools.web, member.session_secret, member.company_slug, Origin())
+
+    async def write(
+        self, member: Member, text: str, *, conversation: UUID | None = None, private: bool = True
+    ) -> Posted:
+        async with self.scope(member) as scope:
+            return await service.post_message(scope, text, conversation_id=conversation, private=private)
+
+    async def work(self, run: UUID) -> None:
+        """Work on a run as the queue's worker does with the run's job."""
+        self.rows("DELETE FROM jobs.procrastinate_jobs WHERE args ->> 'subject' = %s", str(run))
+        routes = RouteRegistry([replace(builtin_route(), build=lambda: self.model)])
+        await Runner(self.pools.worker, self.dispatcher, self.registry, routes, self.files, self.limits).run(run)
+
+    async def say(self, member: Member, text: str, *, conversation: UUID | None = None, private: bool = True) -> Posted:
+        """Write a message and work on its run as far as it goes."""
+        posted = await self.write(member, text, conversation=conversation, private=private)
+        await self.work(posted.run_id)
+        return posted
+
+    async def decide(self, member: Member, run: UUID, decision: str) -> UUID:
+        """Answer the run's open question and go on with it."""
+        question = self.question(run)["id"]
+        async with self.scope(member) as scope:
+            await service.decide_approval(scope, question, decision)
+        await self.work(run)
+        return question
+
+    def rows(self, query: LiteralString, *values: object) -> list[Row]:
+        with self.servers.as_owner() as owner:
+            cursor = owner.execute(query, values)
+            return cursor.fetchall() if cursor.description else []
+
+    def status(self, run: UUID) -> str:
+        return self.rows("SELECT status FROM agents.runs WHERE id = %s", run)[0]["status"]
+
+    def events(self, run: UUID) -> list[Row]:
+        return self.rows("SELECT sequence, kind, body FROM agents.run_events WHERE run_id = %s ORDER BY sequence", run)
+
+    def kinds(self, run: UUID) -> list[str]:
+        return [event["kind"] for event in self.events(run)]
+
+    def outcomes(self, run: UUID) -> list[tuple[str, str]]:
+        """How each call of a run ended, and what was said about it."""
+        return [
+            (event["body"]["outcome"], event["body"]["output"])
+            for event in self.events(run)
+            if event["kind"] == "tool_result"
+        ]
+
+    def question(self, run: UUID) -> Row:
+        return self.rows("SELECT * FROM agents.approvals WHERE run_id = %s ORDER BY asked_at DESC", run)[0]
+
+    def answers(self, run: UUID) -> list[str]:
+        found = self.rows("SELECT body FROM workspace.messages WHERE run_id = %s AND author_kind = 'agent'", run)
+        return [row["body"] for row in found]
+
+    def records(self, member: Member) -> list[Row]:
+        return self.rows("SELECT * FROM workspace.records WHERE company_id = %s", member.company_id)
+
+    def file_versions(self, member: Member) -> list[Row]:
+        return self.rows("SELECT * FROM workspace.file_versions WHERE company_id = %s", member.company_id)
+
+    def audited(self, member: Member, run: UUID | None = None) -> list[str]:
+        found = self.rows(
+            "SELECT action FROM audit.events WHERE company_id = %s AND (%s::uuid IS NULL OR actor_run_id = %s)"
+            " ORDER BY occurred_at",
+            member.company_id,
+            run,
+            run,
+        )
+        return [row["action"] for row in found]
+
+    def lapse(self, run: UUID) -> None:
+        """Let time pass until the claim of a worker that went silent has lapsed."""
+        self.rows("UPDATE agents.runs SET claim_expires_at = now() - interval '2 seconds' WHERE id = %s", run)
+
+    def change_role(self, member: Member, role: str) -> None:
+        self.rows(
+            "UPDATE tenancy.memberships SET role = %s WHERE person_id = %s AND company_id = %s",
+            role,
+            member.person_id,
+            member.company_id,
+        )
+
+    def remove(self, member: Member) -> None:
+        self.rows(
+            "UPDATE tenancy.memberships SET ended_at = now() WHERE person_id = %s AND company_id = %s",
+            member.person_id,
+            member.company_id,
+        )
+
+
+@pytest.fixture
+def desk(pools: Pools, servers: Servers, tmp_path: Path, web_page: LoopbackServer) -> Desk:
+    limits = FileLimits(file_bytes=100_000, total_bytes=1_000_000, entries=400)
+    return Desk(pools, servers, FileStore(tmp_path / "workspaces", limits), (f"127.0.0.1:{web_page.port}",))
+
+
+class WorkerDied(BaseException):
+    """Stands for the death of a worker: nothing of the product catches it."""
+
+
+@dataclass
+class Deaths:
+    """Kills the worker in the `at`-th transaction of a run, counted from 1 over all who work on it.
+
+    `committed` says whether the transaction was the last thing that the worker did, or the first that it did not do.
+    """
+
+    at: int
+    committed: bool
+    seen: int = 0
+
+    @property
+    def came(self) -> bool:
+        return self.seen >= self.at
+
+    @contextmanager
+    def planned(self, monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
+        real = journal.run_scope
+
+        @asynccontextmanager
+        async def mortal(pool: Pool, claim: Claim) -> AsyncGenerator[Scope]:
+            async with real(pool, claim) as scope:
+                yield scope
+                self.seen += 1
+                if self.seen == self.at and not self.committed:
+                    raise WorkerDied
+            if self.seen == self.at:
+                raise WorkerDied
+
+        with monkeypatch.context() as patched:
+            patched.setattr(journal, "run_scope", mortal)
+            patched.setattr(runner, "run_scope", mortal)
+            yield
