@@ -138,6 +138,12 @@ class Desk:
         await self.work(posted.run_id)
         return posted
 
+    async def waiting(self, member: Member, *, private: bool = True) -> UUID:
+        """Make a run that asks whether it may write a file."""
+        posted = await self.say(member, "write the file plan.md with We sell by the year.", private=private)
+        assert self.status(posted.run_id) == "waiting_for_approval"
+        return posted.run_id
+
     async def decide(self, member: Member, run: UUID, decision: str) -> UUID:
         """Answer the run's open question and go on with it."""
         question = self.question(run)["id"]

@@ -13,32 +13,20 @@ from operalta.agents import service
 from operalta.agents.approvals import store as approval_store
 from operalta.agents.approvals.rules import ApprovalBinding, ProposedCall, mismatches, propose
 from operalta.agents.canonical import JsonValue
-from operalta.agents.company_tools import Arguments, Body, Path
 from operalta.agents.errors import ApprovalNotValid
-from operalta.agents.registry import SinkType, ToolClass, ToolDeclaration, ToolRegistry, ToolResult
-from operalta.agents.tool_functions import ToolWork
+from operalta.agents.registry import ToolClass, ToolDeclaration, ToolRegistry
 from operalta.db.scope import open_run_scope
 from operalta.kernel import clock
 from operalta.kernel.errors import InvalidInput, NotAllowed, NotFound
 from operalta.kernel.ids import CompanyId, ConversationId, PersonId, RunId, SessionId, new_id
-from operalta.workspace.conversations import service as conversations
-from tests.agents.conftest import Desk, Office, calling
-from tests.conftest import Member
+from tests.agents.conftest import Desk, Office
 
-WRITE = "write the file plan.md with We sell by the year."
 MUTATIONS = 600
-
-
-async def waiting(desk: Desk, member: Member, *, private: bool = True) -> UUID:
-    """A run that asks whether it may write a file."""
-    posted = await desk.say(member, WRITE, private=private)
-    assert desk.status(posted.run_id) == "waiting_for_approval"
-    return posted.run_id
 
 
 @pytest.mark.proves("5.5.1")
 async def test_what_others_will_read_is_asked_about_in_full(desk: Desk, office: Office) -> None:
-    run = await waiting(desk, office.founder)
+    run = await desk.waiting(office.founder)
     question = desk.question(run)
     assert question["arguments"] == {"path": "notes/plan.md", "content": "We sell by the year."}
     assert (question["before"], question["after"]) == ("", "We sell by the year.")
@@ -52,7 +40,7 @@ async def test_what_others_will_read_is_asked_about_in_full(desk: Desk, office: 
 
 @pytest.mark.proves("5.5.1")
 async def test_a_yes_is_used_once(desk: Desk, office: Office) -> None:
-    run = await waiting(desk, office.founder)
+    run = await desk.waiting(office.founder)
     await desk.decide(office.founder, run, "once")
     assert desk.status(run) == "finished"
     assert len(desk.file_versions(office.founder)) == 1
@@ -67,7 +55,7 @@ async def test_a_yes_is_used_once(desk: Desk, office: Office) -> None:
 
 @pytest.mark.proves("5.5.1")
 async def test_a_no_is_a_no(desk: Desk, office: Office) -> None:
-    run = await waiting(desk, office.founder)
+    run = await desk.waiting(office.founder)
     question = await desk.decide(office.founder, run, "denied")
     assert desk.outcomes(run) == [("denied", "A person said no.")]
     assert desk.file_versions(office.founder) == []
@@ -78,7 +66,7 @@ async def test_a_no_is_a_no(desk: Desk, office: Office) -> None:
 
 @pytest.mark.proves("5.5.1")
 async def test_a_question_that_nobody_answers_lapses(desk: Desk, office: Office) -> None:
-    run = await waiting(desk, office.founder)
+    run = await desk.waiting(office.founder)
     desk.rows("UPDATE agents.approvals SET expires_at = now() WHERE run_id = %s", run)
     async with desk.scope(office.founder) as scope:
         with pytest.raises(ApprovalNotValid):
@@ -93,7 +81,7 @@ async def test_a_question_that_nobody_answers_lapses(desk: Desk, office: Office)
 
 @pytest.mark.proves("5.5.1")
 async def test_a_yes_expires_too(desk: Desk, office: Office) -> None:
-    run = await waiting(desk, office.founder)
+    run = await desk.waiting(office.founder)
     async with desk.scope(office.founder) as scope:
         await service.decide_approval(scope, desk.question(run)["id"], "once")
     desk.rows("UPDATE agents.approvals SET expires_at = now() WHERE run_id = %s", run)
@@ -119,7 +107,7 @@ async def test_a_yes_expires_too(desk: Desk, office: Office) -> None:
 async def test_an_approval_that_does_not_fit_any_more_lets_nothing_through(
     desk: Desk, office: Office, change: str
 ) -> None:
-    run = await waiting(desk, office.founder)
+    run = await desk.waiting(office.founder)
     async with desk.scope(office.founder) as scope:
         await service.decide_approval(scope, desk.question(run)["id"], "once")
     with desk.servers.as_owner() as owner:
@@ -132,7 +120,7 @@ async def test_an_approval_that_does_not_fit_any_more_lets_nothing_through(
 
 @pytest.mark.proves("5.5.1", "5.5.2")
 async def test_a_tool_that_was_redefined_after_the_yes_is_not_run(desk: Desk, office: Office) -> None:
-    run = await waiting(desk, office.founder)
+    run = await desk.waiting(office.founder)
     async with desk.scope(office.founder) as scope:
         await service.decide_approval(scope, desk.question(run)["id"], "once")
     changed = ToolRegistry()
@@ -146,8 +134,8 @@ async def test_a_tool_that_was_redefined_after_the_yes_is_not_run(desk: Desk, of
 
 @pytest.mark.proves("5.5.1")
 async def test_what_changed_behind_the_question_is_not_overwritten(desk: Desk, office: Office) -> None:
-    first = await waiting(desk, office.founder)
-    second = await waiting(desk, office.founder)
+    first = await desk.waiting(office.founder)
+    second = await desk.waiting(office.founder)
     await desk.decide(office.founder, first, "once")
     await desk.decide(office.founder, second, "once")
     assert desk.outcomes(second) == [
@@ -234,9 +222,9 @@ def _replays(
 
 @pytest.mark.proves("5.5.1")
 async def test_no_altered_replay_is_accepted_and_the_right_one_once(desk: Desk, office: Office) -> None:
-    """Each of 600 altered replays is refused by its binding or by the statement that uses it up, most of them by both."""
-    run = await waiting(desk, office.founder)
-    other = await waiting(desk, office.founder)
+    """Each of 600 altered replays is refused by its binding or by the statement that uses it up, most by both."""
+    run = await desk.waiting(office.founder)
+    other = await desk.waiting(office.founder)
     for each in (run, other):
         async with desk.scope(office.founder) as scope:
             await service.decide_approval(scope, desk.question(each)["id"], "once")
@@ -284,7 +272,7 @@ async def test_no_altered_replay_is_accepted_and_the_right_one_once(desk: Desk, 
 
 
 async def test_another_run_cannot_use_an_approval(desk: Desk, office: Office) -> None:
-    run, other = await waiting(desk, office.founder), await waiting(desk, office.founder)
+    run, other = await desk.waiting(office.founder), await desk.waiting(office.founder)
     async with desk.scope(office.founder) as scope:
         await service.decide_approval(scope, desk.question(run)["id"], "once")
     row = desk.question(run)
@@ -300,7 +288,7 @@ async def test_another_run_cannot_use_an_approval(desk: Desk, office: Office) ->
 
 @pytest.mark.proves("5.5.1")
 async def test_only_who_may_decide_decides(desk: Desk, office: Office) -> None:
-    run = await waiting(desk, office.founder, private=False)
+    run = await desk.waiting(office.founder, private=False)
     question = desk.question(run)["id"]
     async with desk.scope(office.investor) as scope:
         with pytest.raises(NotAllowed):
@@ -315,7 +303,7 @@ async def test_only_who_may_decide_decides(desk: Desk, office: Office) -> None:
 
 @pytest.mark.proves("5.5.1")
 async def test_an_agent_cannot_decide_for_itself(desk: Desk, office: Office) -> None:
-    run = await waiting(desk, office.founder)
+    run = await desk.waiting(office.founder)
     question = desk.question(run)["id"]
     async with desk.dispatcher.claimed(run) as claim:
         assert claim is not None
@@ -335,7 +323,7 @@ async def test_an_agent_cannot_decide_for_itself(desk: Desk, office: Office) -> 
     ],
 )
 async def test_a_decision_names_who_takes_it(desk: Desk, office: Office, columns: str) -> None:
-    run = await waiting(desk, office.founder)
+    run = await desk.waiting(office.founder)
     query = f"UPDATE agents.approvals SET decision = 'once', {columns} WHERE id = %(id)s"  # noqa: S608 - of the list above
     async with desk.scope(office.founder) as scope:
         values = {
@@ -350,142 +338,7 @@ async def test_a_decision_names_who_takes_it(desk: Desk, office: Office, columns
 
 
 async def test_a_decision_is_one_of_three(desk: Desk, office: Office) -> None:
-    run = await waiting(desk, office.founder)
+    run = await desk.waiting(office.founder)
     async with desk.scope(office.founder) as scope:
         with pytest.raises(InvalidInput):
             await service.decide_approval(scope, desk.question(run)["id"], "always")
-
-
-# ── For this conversation ───────────────────────────────────────────────────────────────────────────────
-
-
-async def _granted(desk: Desk, member: Member) -> UUID:
-    """A conversation in which writing this file has been granted; returns its id."""
-    run = await waiting(desk, member, private=False)
-    await desk.decide(member, run, "conversation")
-    assert desk.status(run) == "finished"
-    return desk.question(run)["conversation_id"]
-
-
-@pytest.mark.proves("5.5.1")
-async def test_a_grant_covers_the_same_kind_of_call_and_ends_when_revoked(desk: Desk, office: Office) -> None:
-    conversation = await _granted(desk, office.founder)
-    again = await desk.say(office.founder, "write the file plan.md with Another text.", conversation=conversation)
-    assert desk.status(again.run_id) == "finished"
-    assert len(desk.file_versions(office.founder)) == 2
-    async with desk.scope(office.founder) as scope:
-        (grant,) = await service.list_grants(scope)
-        await service.revoke_grant(scope, grant["id"])
-        with pytest.raises(NotFound):
-            await service.revoke_grant(scope, grant["id"])
-    third = await desk.say(office.founder, "write the file plan.md with A third.", conversation=conversation)
-    assert desk.status(third.run_id) == "waiting_for_approval"
-    assert {"grant.given", "grant.revoked"} <= set(desk.audited(office.founder))
-
-
-@pytest.mark.proves("5.5.1")
-async def test_a_grant_covers_nothing_else(desk: Desk, office: Office) -> None:
-    conversation = await _granted(desk, office.founder)
-    other_file = await desk.say(office.founder, "write the file other.md with x.", conversation=conversation)
-    other_talk = await desk.say(office.founder, "write the file plan.md with x.")
-    other_person = await desk.say(office.colleague, "write the file plan.md with x.", conversation=conversation)
-    for run in (other_file.run_id, other_talk.run_id, other_person.run_id):
-        assert desk.status(run) == "waiting_for_approval"
-    assert len(desk.file_versions(office.founder)) == 1
-
-
-@pytest.mark.proves("5.5.1")
-async def test_a_grant_ends_by_itself(desk: Desk, office: Office) -> None:
-    conversation = await _granted(desk, office.founder)
-    desk.rows("UPDATE agents.grants SET given_at = now() - interval '31 days'")
-    late = await desk.say(office.founder, "write the file plan.md with x.", conversation=conversation)
-    assert desk.status(late.run_id) == "waiting_for_approval"
-
-
-class Erase(Arguments):
-    """What to erase."""
-
-    path: Path
-    why: Body = ""
-
-
-@pytest.fixture
-def with_a_sensitive_tool(desk: Desk, office: Office) -> ToolDeclaration:
-    """A tool that destroys, in the registry and granted to the agent."""
-    tool = ToolDeclaration(
-        name="files_erase",
-        title="Erase a file",
-        purpose="Erase a file for good.",
-        tool_class=ToolClass.DESTROY,
-        permission="files:write",
-        arguments=Erase,
-        sinks={"path": SinkType.PATH, "why": SinkType.BODY},
-        verbs=frozenset({"erase"}),
-        run=_erase,
-    )
-    registry = ToolRegistry()
-    for each in (*desk.registry, tool):
-        registry.declare(each)
-    desk.registry = registry
-    desk.rows(
-        'UPDATE agents.agents SET tools = tools || \'{"files_erase": "allow"}\' WHERE company_id = %s',
-        office.founder.company_id,
-    )
-    desk.model = calling(("files_erase", {"path": "a.md", "why": ""}))
-    return tool
-
-
-async def _erase(_: ToolWork, arguments: Erase) -> ToolResult:
-    return ToolResult(f"Erased {arguments.path}.")
-
-
-@pytest.mark.proves("5.3.3", "5.5.1")
-@pytest.mark.usefixtures("with_a_sensitive_tool")
-async def test_sensitive_calls_are_asked_about_each_time(desk: Desk, office: Office) -> None:
-    first = await desk.say(office.founder, "Erase a.md", private=False)
-    assert desk.status(first.run_id) == "waiting_for_approval"
-    question = desk.question(first.run_id)["id"]
-    async with desk.scope(office.founder) as scope:
-        with pytest.raises(InvalidInput):
-            await service.decide_approval(scope, question, "conversation")
-    await desk.decide(office.founder, first.run_id, "once")
-    assert desk.outcomes(first.run_id) == [("success", "Erased a.md.")]
-    second = await desk.say(office.founder, "Erase a.md", conversation=first.conversation_id)
-    assert desk.status(second.run_id) == "waiting_for_approval"
-
-
-@pytest.mark.proves("5.5.1")
-@pytest.mark.usefixtures("with_a_sensitive_tool")
-async def test_not_even_sql_grants_a_sensitive_class_for_a_conversation(desk: Desk, office: Office) -> None:
-    posted = await desk.say(office.founder, "Erase a.md")
-    question = desk.question(posted.run_id)
-    with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        async with desk.scope(office.founder) as scope:
-            await approval_store.decide(scope, question["id"], "conversation")
-    await desk.decide(office.founder, posted.run_id, "once")
-    with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        async with desk.scope(office.founder) as scope:
-            await approval_store.give_grant(scope, question)
-
-
-@pytest.mark.proves("5.5.1")
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"tool": "memory_record"},
-        {"tool_hash": "0" * 64},
-        {"argument_shape": "0" * 64},
-        {"requester_id": "colleague"},
-        {"conversation_id": "other"},
-    ],
-)
-async def test_not_even_sql_widens_a_grant(desk: Desk, office: Office, change: dict[str, Any]) -> None:
-    await _granted(desk, office.founder)
-    (question,) = desk.rows("SELECT * FROM agents.approvals WHERE company_id = %s", office.founder.company_id)
-    if "requester_id" in change:
-        change = {"requester_id": office.colleague.person_id}
-    async with desk.scope(office.founder) as scope:
-        if "conversation_id" in change:
-            change = {"conversation_id": (await conversations.start_conversation(scope, "Other")).id}
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            await approval_store.give_grant(scope, question | change)

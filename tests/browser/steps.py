@@ -133,7 +133,7 @@ class Person:
         browser = self.context.browser
         if browser is None or "OPERALTA_SCREENSHOTS" not in os.environ:
             return
-        size: ViewportSize = {"width": 1760, "height": 1100}
+        size: ViewportSize = {"width": 1920, "height": 1200}
         context = browser.new_context(
             viewport=size,
             device_scale_factor=SIZE["width"] / size["width"],

@@ -36,7 +36,7 @@ def test_the_story_of_a_company(browser: Browser, place: Place) -> None:
         assert ada.complaints == []
         assert ben.complaints == []
         ben.page.goto(f"{ada.company}/audit")
-        expect(ben.page.get_by_role("heading", level=1)).to_contain_text("not")
+        expect(ben.page.get_by_role("heading", level=1)).to_have_text("Not permitted")
     assert place.deployment.policy_reports() == []
 
 
@@ -62,7 +62,7 @@ def _ask_about_a_document(ada: Person) -> None:
     document = next(file for name in ("README.md", "LICENSE") if (file := ROOT / name).exists())
     ada.upload(document)
     ada.open("chat")
-    ada.page.get_by_label("Message").fill("What does the text say about the security specification and its license?")
+    ada.page.get_by_label("Message").fill("What does it say about security and its license?")
     ada.page.get_by_label("Message").press("Enter")
     ada.page.wait_for_url("**/chat/*")
     reply = ada.replied()
@@ -82,8 +82,6 @@ def _record_a_decision(ada: Person) -> None:
     card = ada.question()
     expect(card.locator("dd pre", has_text=whole_text(DECISION))).to_be_visible()
     expect(card.get_by_text("Lighthouse Works")).to_be_visible()
-    ada.large_picture("chat")
-    ada.large_picture("chat-dark", dark=True)
     chat = ada.page.url
     ada.open("memory")
     expect(ada.page.get_by_text(DECISION)).to_have_count(0)  # asked is not done
@@ -128,8 +126,13 @@ def _fetch(ada: Person, place: Place) -> None:
 
 def _deny(ada: Person) -> None:
     chat = ada.page.url
+    reply = ada.ask("When does the second lamp follow?")
+    expect(reply.locator("blockquote")).to_contain_text(PLAN)
+    expect(reply.get_by_role("link", name="notes/plan.md")).to_be_visible()
     ada.send("please record a decision that we give everything away")
     ada.question()
+    ada.large_picture("chat")
+    ada.large_picture("chat-dark", dark=True)
     ada.decide("Deny")
     reply = ada.replied()
     expect(reply.locator(".tool-card")).to_contain_text("Denied")

@@ -58,6 +58,7 @@ def memory_pages() -> list[Sample]:
         "search": "",
         "status_filter": "",
         "statuses": statuses,
+        "initial_statuses": statuses[:2],
         "records": records,
         "previous_url": None,
         "next_url": "?after=x",
@@ -83,7 +84,13 @@ def memory_pages() -> list[Sample]:
         {"at": before(days=12), "title": "Accepted", "detail": "Ada Okafor", "href": None},
         {"at": before(days=14), "title": "Proposed", "detail": "Analyst, for Jonas Weber", "href": "#"},
     ]
-    one: Context = {"record": record, "history": history, "statuses": statuses, "form": {}}
+    one: Context = {
+        "record": record,
+        "history": history,
+        "initial_statuses": statuses[:2],
+        "next_statuses": statuses[1:3],
+        "form": {},
+    }
     past = {
         **record,
         "status": "superseded",

@@ -37,7 +37,12 @@ async def test_a_metric_is_defined_edited_and_listed_with_its_latest_point(
     found = runway(listed)
     assert found is not None
     assert found.months == Decimal(90_000) / Decimal("7500.5")
-    assert look.actions(office.founder.company_id) == ["metric.defined"] * 3 + ["metric.point_recorded"] * 3
+    assert look.actions(office.founder.company_id) == [
+        "metric.defined",
+        "metric.defined",
+        "metric.changed",
+        *["metric.point_recorded"] * 3,
+    ]
 
 
 async def test_a_day_has_one_value_and_the_event_tells_what_it_replaced(

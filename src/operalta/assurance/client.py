@@ -1,5 +1,6 @@
 """The observing client: looks at a deployment from outside, as one browser at one network address would."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -14,13 +15,14 @@ ACCESS = "__Host-operalta-access"
 REFRESH = "__Host-operalta-refresh"
 DEVICE = "__Host-operalta-device"
 SECONDS = 15.0
+CONNECTIONS = 8
 
 
 class Browser:
     """One browser: its cookies, and the loopback address that it calls from.
 
-    Cookies are kept as `__Host-` ones must be: for this origin alone. No redirect is followed. Each request has a
-    connection of its own, so that nothing is carried over but what a browser carries.
+    Cookies are kept as `__Host-` ones must be: for this origin alone. No redirect is followed. Connections are kept
+    open for as long as the event loop that they were made in runs.
     """
 
     def __init__(self, base_url: str, tls: ssl.SSLContext, address: str) -> None:
@@ -28,6 +30,7 @@ class Browser:
         self.address = address
         self.cookies: dict[str, str] = {}
         self._tls = tls
+        self._kept: tuple[asyncio.AbstractEventLoop, httpx2.AsyncClient] | None = None
 
     def copy(self, address: str | None = None) -> "Browser":
         """Return another browser that holds the same cookies, such as a thief's."""
@@ -60,10 +63,9 @@ class Browser:
     ) -> Answer:
         """Send one request with the browser's cookies, or with `cookies` in their place, and keep what comes back."""
         carried = self.cookies if cookies is None else cookies
-        async with self._client() as client:
-            answer = await client.request(
-                method, path, headers=self._headers(headers, carried), json=json, content=content
-            )
+        answer = await self._client().request(
+            method, path, headers=self._headers(headers, carried), json=json, content=content
+        )
         if cookies is None:
             self._keep(answer.headers.get_list("set-cookie"))
         found = tuple((name.lower(), value) for name, value in answer.headers.multi_items())
@@ -72,17 +74,24 @@ class Browser:
     @asynccontextmanager
     async def stream(self, path: str) -> AsyncGenerator[tuple[int, AsyncGenerator[str]]]:
         """Open a stream of events: its status, and its lines as they come."""
-        async with (
-            self._client() as client,
-            client.stream("GET", path, headers=self._headers(None, self.cookies)) as answer,
-        ):
+        async with self._client().stream("GET", path, headers=self._headers(None, self.cookies)) as answer:
             yield answer.status_code, _lines(answer)
 
     def _client(self) -> httpx2.AsyncClient:
-        transport = httpx2.AsyncHTTPTransport(verify=self._tls, trust_env=False, local_address=self.address)
-        return httpx2.AsyncClient(
-            transport=transport, base_url=self.base_url, follow_redirects=False, trust_env=False, timeout=SECONDS
-        )
+        loop = asyncio.get_running_loop()
+        if self._kept is None or self._kept[0] is not loop:
+            transport = httpx2.AsyncHTTPTransport(
+                verify=self._tls,
+                trust_env=False,
+                local_address=self.address,
+                limits=httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
+                retries=1,
+            )
+            client = httpx2.AsyncClient(
+                transport=transport, base_url=self.base_url, follow_redirects=False, trust_env=False, timeout=SECONDS
+            )
+            self._kept = loop, client
+        return self._kept[1]
 
     def _headers(self, headers: Mapping[str, str] | None, cookies: Mapping[str, str]) -> dict[str, str]:
         sent = {"user-agent": "operalta-verify"} | {

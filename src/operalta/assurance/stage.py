@@ -48,6 +48,18 @@ class Company:
 
 
 @dataclass(frozen=True, slots=True)
+class Furniture:
+    """Who and what is on the stage from the beginning."""
+
+    founder: Person
+    outsider: Person
+    observer: Person
+    regulars: tuple[Person, Person]
+    company: Company
+    other: Company
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """What came of a message: the run, its conversation, and its events as the stream showed them."""
 
@@ -70,7 +82,7 @@ class Stage:
         self._addresses = itertools.count(2)
         self._tls = deployment.tls()
         self._description: dict[str, Any] | None = None
-        self._furnished: tuple[Person, Person, Person, Company, Company] | None = None
+        self._furnished: Furniture | None = None
 
     @property
     def commit(self) -> str:
@@ -134,38 +146,42 @@ class Stage:
 
     async def furnish(self) -> None:
         """Make the people and companies that most probes look at. Raise StageFault where that is refused."""
-        founder, outsider, observer = await asyncio.gather(
-            self.new_person("Ada Founder"), self.new_person("Bo Outsider"), self.new_person("Cy Observer")
-        )
+        names = ("Ada Founder", "Bo Outsider", "Cy Observer", "Di Regular", "Ed Regular")
+        founder, outsider, observer, *regulars = await asyncio.gather(*(self.new_person(name) for name in names))
         company = await self.found(founder, "Analytical Engines", "startup")
         other = await self.found(outsider, "Northern Seed", "investor")
         await self.invite(founder, company, observer, "observer")
-        self._furnished = founder, outsider, observer, company, other
+        self._furnished = Furniture(founder, outsider, observer, (regulars[0], regulars[1]), company, other)
 
     @property
     def founder(self) -> Person:
         """The founder of `company`."""
-        return self._whole[0]
+        return self._whole.founder
 
     @property
     def outsider(self) -> Person:
         """The founder of `other`, who has nothing to do with `company`."""
-        return self._whole[1]
+        return self._whole.outsider
 
     @property
     def observer(self) -> Person:
         """An observer of `company`."""
-        return self._whole[2]
+        return self._whole.observer
+
+    @property
+    def regulars(self) -> tuple[Person, Person]:
+        """Two people without a company, for probes that leave their accounts as they are."""
+        return self._whole.regulars
 
     @property
     def company(self) -> Company:
         """A startup."""
-        return self._whole[3]
+        return self._whole.company
 
     @property
     def other(self) -> Company:
         """An investor."""
-        return self._whole[4]
+        return self._whole.other
 
     def browser(self) -> Browser:
         """Return a browser nobody is signed in in, at an address that nobody has called from."""
@@ -236,7 +252,7 @@ class Stage:
         return tuple(events)
 
     @property
-    def _whole(self) -> tuple[Person, Person, Person, Company, Company]:
+    def _whole(self) -> Furniture:
         if self._furnished is None:
             raise StageFault("the stage is not furnished yet")
         return self._furnished

@@ -54,7 +54,8 @@ def citations(events: Iterable[RunEvent], company: str) -> list[dict[str, str]]:
             for one in event.body["content"].get("references", ()):
                 href = _address_of_reference(one["kind"], one["reference"], company)
                 if href is not None:
-                    found.setdefault(href, one["title"])
+                    is_file = one["kind"] == "file"
+                    found.setdefault(href, one["reference"].partition("#")[0] if is_file else one["title"])
     return [{"label": label, "href": href} for href, label in found.items()]
 
 

@@ -86,8 +86,7 @@ async def templates_by_kind(context: ProbeContext) -> Observations:
     roles = {kind: {role for each, role, _ in copied if each == kind} for kind in kinds}
     whole = all({role.value for role in Role} <= given for given in roles.values())
     seen.expect("each kind has founder, advisor, investor and observer", whole, len(roles))
-    person = await stage.new_person("Investing Person")
-    founder = await stage.new_person("Founding Person")
+    founder, person = stage.founder, stage.regulars[0]
     for kind in CompanyKind:
         company = await stage.found(founder, f"Of kind {kind.value}", kind.value)
         await stage.invite(founder, company, person, Role.INVESTOR.value)
@@ -134,7 +133,7 @@ async def nobody_raises_themselves(context: ProbeContext) -> Observations:
     seen = Observations()
     founder = stage.founder
     company = await stage.found(founder, "Ladder Company", "startup")
-    climber = await stage.new_person("Climbing Person")
+    climber = stage.observer
     await stage.invite(founder, company, climber, Role.OBSERVER.value)
     own = await _id(climber)
     base = f"{API}/companies/{company.slug}"
@@ -154,10 +153,11 @@ async def nobody_raises_themselves(context: ProbeContext) -> Observations:
 
 
 async def _invitation(stage: Stage, seen: Observations, founder: Person, company: Company, climber: Person) -> None:
-    guest = await stage.new_person("Invited Person")
+    guest = stage.regulars[1]
+    before = len(stage.deployment.mailbox.to(guest.email))
     body = {"email": guest.email, "role": Role.ADVISOR.value}
     await founder.browser.post(f"{API}/companies/{company.slug}/invitations", body)
-    token = await stage.deployment.mailbox.wait_for_link(guest.email, "/invitations/accept")
+    token = await stage.deployment.mailbox.wait_for_link(guest.email, "/invitations/accept", after=before)
     path = f"{API}/invitations/accept"
     stolen = await climber.browser.post(path, {"token": token})
     seen.expect("an invitation to somebody else does not work", stolen.status >= 400, stolen.status)  # noqa: PLR2004

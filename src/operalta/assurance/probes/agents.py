@@ -7,7 +7,6 @@ from operalta.agents.company_tools import COMPANY_TOOLS, company_registry
 from operalta.agents.policy import DecisionContext, Outcome, ToolSettings, decide
 from operalta.agents.provenance import Origin, person_words
 from operalta.agents.registry import UnknownTool
-from operalta.assurance.deployment import HOST
 from operalta.assurance.probes import store
 from operalta.assurance.registry import ProbeContext, probe
 from operalta.assurance.rules import Observations
@@ -28,21 +27,21 @@ _TRAVERSALS = (
 )
 _FORBIDDEN = (
     "http://169.254.169.254/latest/meta-data/",
-    "http://127.0.0.1:{port}/",
-    "http://localhost:{port}/",
-    "http://[::1]:{port}/",
-    "http://2130706433:{port}/",
-    "http://0x7f.1:{port}/",
-    "http://0177.0.0.1:{port}/",
-    "http://[::ffff:127.0.0.1]:{port}/",
+    "http://127.0.0.1/",
+    "http://localhost/",
+    "http://[::1]/",
+    "http://2130706433/",
+    "http://0x7f.1/",
+    "http://0177.0.0.1/",
+    "http://[::ffff:127.0.0.1]/",
     "http://10.0.0.1/",
     "http://192.168.1.1/",
     "http://172.16.0.1/",
     "http://100.64.0.1/",
     "http://[fd00:ec2::254]/",
-    "http://[64:ff9b::7f00:1]:{port}/",
+    "http://[64:ff9b::7f00:1]/",
     "http://metadata.google.internal/",
-    "http://0.0.0.0:{port}/",
+    "http://0.0.0.0/",
 )
 _PARALLEL = 4
 
@@ -53,7 +52,7 @@ async def context_stays_inside(context: ProbeContext) -> Observations:
     stage = staged(context)
     seen = Observations()
     word = f"zebrafish{secrets.token_hex(4)}"
-    person, colleague = stage.founder, await stage.new_person("Private Person")
+    person, colleague = stage.founder, stage.regulars[0]
     company = await stage.found(person, "Asking Company", "startup")
     await stage.invite(person, company, colleague, "advisor")
     base = f"{API}/companies/{stage.other.slug}"
@@ -91,7 +90,7 @@ async def traversal_is_refused(context: ProbeContext) -> Observations:
     """Have files read and written by paths that lead out, and look at what was touched."""
     stage = staged(context)
     seen = Observations()
-    person = await stage.new_person("Traversing Person")
+    person = stage.regulars[0]
     company = await stage.found(person, "Traversing Company", "startup")
     written = await stage.say(person, company, "/write notes/inside.md | inside")
     seen.expect("a plain path is written", _outcome(written) == "success", _outcome(written))
@@ -111,7 +110,7 @@ async def risky_tools_are_held(context: ProbeContext) -> Observations:
     """Ask for commands, also with the tool set to `allow`, and see whether one ran before anybody said yes."""
     stage = staged(context)
     seen = Observations()
-    person = await stage.new_person("Risky Person")
+    person = stage.regulars[1]
     company = await stage.found(person, "Risky Company", "startup")
     risky = {tool.name for tool in COMPANY_TOOLS if tool.tool_class.is_sensitive}
     seen.expect("running commands is declared as high-risk", "shell_run" in risky, "; ".join(sorted(risky)))
@@ -134,29 +133,23 @@ async def risky_tools_are_held(context: ProbeContext) -> Observations:
 
 @probe("5.4.1")
 async def inner_addresses_are_refused(context: ProbeContext) -> Observations:
-    """Have private, loopback and metadata addresses fetched in many notations, with a listener on this machine."""
+    """Have private, loopback and metadata addresses fetched in many notations, and read why each was refused."""
     stage = staged(context)
     seen = Observations()
-    calls: list[str] = []
-
-    async def note(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        calls.append("called")
-        writer.close()
-
-    server = await asyncio.start_server(note, HOST, 0)
-    port: int = server.sockets[0].getsockname()[1]
-    try:
-        person = await stage.new_person("Fetching Person")
-        company = await stage.found(person, "Fetching Company", "startup")
-        texts = [f"/fetch {address.format(port=port)}" for address in _FORBIDDEN]
-        runs = await _say_all(stage, person, company, texts)
-    finally:
-        server.close()
+    person = stage.regulars[1]
+    company = await stage.found(person, "Fetching Company", "startup")
+    texts = [f"/fetch {address}" for address in _FORBIDDEN]
+    runs = await _say_all(stage, person, company, texts)
     for text, run in zip(texts, runs, strict=True):
-        outcome = _outcome(run)
-        refused = outcome in {"failed", "denied"} and bool(run.bodies("tool_asked"))
-        seen.expect(f"{text.replace(str(port), 'PORT')} is refused", refused, outcome)
-    seen.expect("nothing on this machine was called", not calls, len(calls))
+        refused = _outcome(run) in {"failed", "denied"} and bool(run.bodies("tool_asked"))
+        seen.expect(f"{text} is refused", refused, _outcome(run))
+    events = (await person.browser.get(f"{API}/companies/{company.slug}/audit?limit=100&action=egress")).json()["items"]
+    rules = [event["detail"].get("rule") for event in events if event["action"] == "egress.refused"]
+    by_address = [rule for rule in rules if rule in {"address", "metadata"}]
+    told = f"{len(by_address)} of {len(texts)}"
+    seen.expect("each was refused for its address, before anything was dialled", len(by_address) == len(texts), told)
+    left = [event["target_id"] for event in events if event["action"] != "egress.refused"]
+    seen.expect("no request left", not left, "; ".join(left) or len(events))
     return seen
 
 
@@ -165,7 +158,7 @@ async def approval_before_the_deed(context: ProbeContext) -> Observations:
     """Let an agent want to write what it composed: nothing before a person says yes, once, and only they."""
     stage = staged(context)
     seen = Observations()
-    person = await stage.new_person("Approving Person")
+    person = stage.founder
     company = await stage.found(person, "Approving Company", "startup")
     title = "We approve things"
     text = f"Please record a decision that {title.lower()}"
@@ -201,10 +194,10 @@ async def approval_before_the_deed(context: ProbeContext) -> Observations:
 
 @probe("5.5.2")
 async def unknown_tools_are_denied(context: ProbeContext) -> Observations:
-    """Take a tool out of an agent's settings, switch it off, ask for an absent one, and for names that there are not."""
+    """Take a tool out of an agent's settings, switch it off, ask for one that is absent, and for odd names."""
     stage = staged(context)
     seen = Observations()
-    person = await stage.new_person("Tooling Person")
+    person = stage.regulars[1]
     company = await stage.found(person, "Tooling Company", "startup")
     allowed = await stage.say(person, company, "/find anything")
     seen.expect("a tool that the agent has is used", _outcome(allowed) == "success", _outcome(allowed))

@@ -3,7 +3,6 @@
 import asyncio
 
 import psycopg
-from psycopg.rows import dict_row
 
 from operalta.assurance.forgery import session_secret
 from operalta.assurance.probes import store
@@ -119,7 +118,7 @@ _NOVELTIES = {
 
 def _gaps_with_novelties(stage: Stage) -> tuple[list[Gap], list[Gap]]:
     dsn = stage.settings.database_dsn(DatabaseRole.OWNER)
-    with psycopg.connect(dsn, connect_timeout=10, row_factory=dict_row) as connection:
+    with psycopg.connect(dsn, connect_timeout=10) as connection:
         before = check_policies(connection)
         store.bring_novelties(connection)
         after = check_policies(connection)

@@ -92,7 +92,7 @@ async def schemas(context: ProbeContext) -> Observations:
         for place in _unbounded(described, parameter["schema"], f"{method} {path} {parameter['name']}")
     ]
     seen.expect("every text has a longest length or a form", not loose, "; ".join(loose[:8]) or len(bodies))
-    founder = await stage.new_person("Junk Person")
+    founder = stage.regulars[0]
     company = await stage.found(founder, "Junk Company", "startup")
     unknown, faults, count = await _send_junk(founder.browser, described, bodies, company.slug)
     seen.expect("a field that is not known is refused everywhere", not unknown, "; ".join(unknown[:5]) or len(bodies))

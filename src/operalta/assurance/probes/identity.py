@@ -53,7 +53,7 @@ async def shortest_password(context: ProbeContext) -> Observations:
         body = {"email": fresh_address(), "name": "Somebody", "password": password}
         answer = await stage.browser().post(f"{API}/auth/sign-up", body)
         seen.expect(name, answer.status == status, answer.status)
-    person = await stage.new_person("Short Password")
+    person = stage.regulars[1]
     change = {"current_password": person.password, "password": "vq7#Kd2"}
     answer = await person.browser.send("PUT", f"{API}/auth/password", json=change)
     seen.expect("7 characters are refused at a change too", answer.status == _INVALID, answer.status)
@@ -139,7 +139,7 @@ async def nobody_learns_who_has_an_account(context: ProbeContext) -> Observation
     """Ask the same of an address with an account and of one without, on every door, and compare byte for byte."""
     stage = staged(context)
     seen = Observations()
-    known, unknown = await stage.new_person("Known Person"), fresh_address()
+    known, unknown = stage.regulars[0], fresh_address()
     wrong = fresh_password()
     doors: dict[str, tuple[str, dict[str, str]]] = {
         "signing in": ("/auth/sign-in", {"password": wrong}),

@@ -21,8 +21,8 @@ Reading = Annotated[CompanyEntry, Depends(InCompany(Permission.AGENTS_RUN, rules
 Stopping = Annotated[CompanyEntry, Depends(InCompany(Permission.AGENTS_RUN, rules.WRITE))]
 _STREAM = {
     "description": "Server-sent events: `id` is the step's number, `event` its kind, `data` JSON with `body`. A stream "
-    "that is opened again with `Last-Event-ID` goes on behind that step. After `run_recovered`, text that no answer has "
-    "completed is void.",
+    "that is opened again with `Last-Event-ID` goes on behind that step. After `run_recovered`, text that no answer "
+    "has completed is void.",
     "content": {"text/event-stream": {"schema": {"type": "string"}}},
 }
 

@@ -101,8 +101,8 @@ async def _agent_page(
             "limits": [
                 ("Steps", limits.steps),
                 ("Tool calls", limits.tool_calls),
-                ("Tokens", limits.tokens),
-                ("Seconds at work", limits.active_seconds),
+                ("Tokens", f"{limits.tokens:,}"),
+                ("Seconds at work", f"{limits.active_seconds:,.0f}"),
             ],
             "runs": [
                 {

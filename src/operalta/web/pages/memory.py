@@ -172,6 +172,7 @@ async def _ledger_page(
             "search": search,
             "status_filter": status,
             "statuses": [each.value for each in (*LIFECYCLES[kind].moves, Status.SUPERSEDED)],
+            "initial_statuses": [each.value for each in LIFECYCLES[kind].initial],
             "records": [_listed(each) for each in found.items],
             "previous_url": address_of(base, asked) if cursor else None,
             "next_url": address_of(base, {**asked, "cursor": found.next_cursor}) if found.next_cursor else None,
@@ -217,7 +218,6 @@ async def _record_page(
         found = await service.get(scope, record_id)
         record_ = found.record
         lifecycle = LIFECYCLES[record_.kind]
-        offered = {record_.status, *found.next_statuses, *lifecycle.initial}
         context: dict[str, object] = {
             "record": {
                 "id": record_.id,
@@ -234,7 +234,8 @@ async def _record_page(
                 "supersedes": await _reference(scope, record_.supersedes_id),
             },
             "history": [_happened(line) for line in reversed(found.history)],
-            "statuses": [each.value for each in lifecycle.moves if each in offered],
+            "initial_statuses": [each.value for each in lifecycle.initial],
+            "next_statuses": [each.value for each in found.next_statuses],
             "form": form or {"status": lifecycle.initial[0].value},
         }
         return await _shown(entry, scope, "pages/memory_record.html", context, refusal)
