@@ -36,6 +36,7 @@ from operalta.workspace import inventory as workspace_inventory
 from operalta.workspace.files.file_store import FileStore
 
 HASHING_QUEUE = 32
+LONGEST_LOAN_SECONDS = 20.0
 
 
 def build(settings: Settings) -> FastAPI:
@@ -47,8 +48,18 @@ def build(settings: Settings) -> FastAPI:
         audience="operalta",
     )
     hasher = PasswordHasher({1: settings.secret("pepper-1")}, cost=settings.bcrypt_cost, queue_limit=HASHING_QUEUE)
-    signin = Pool(DatabaseRole.SIGNIN, settings.database_dsn(DatabaseRole.SIGNIN), settings.database_pool_size)
-    web = Pool(DatabaseRole.WEB, settings.database_dsn(DatabaseRole.WEB), settings.database_pool_size)
+    signin = Pool(
+        DatabaseRole.SIGNIN,
+        settings.database_dsn(DatabaseRole.SIGNIN),
+        settings.database_pool_size,
+        longest_loan_seconds=LONGEST_LOAN_SECONDS,
+    )
+    web = Pool(
+        DatabaseRole.WEB,
+        settings.database_dsn(DatabaseRole.WEB),
+        settings.database_pool_size,
+        longest_loan_seconds=LONGEST_LOAN_SECONDS,
+    )
     sessions = Sessions(signin, hasher, tokens, settings.secret("refresh-key"))
     limiter = Limiter(settings.redis_address, digest_key=settings.secret("limit-key"))
     services = Services(
@@ -76,6 +87,11 @@ def build(settings: Settings) -> FastAPI:
             await hasher.close()
 
     return make_application(services, lifespan)
+
+
+def _pool(settings: Settings, role: DatabaseRole) -> Pool:
+    dsn = settings.database_dsn(role)
+    return Pool(role, dsn, settings.database_pool_size, longest_loan_seconds=LONGEST_LOAN_SECONDS)
 
 
 def inventory() -> tuple[InventoryEntry, ...]:

@@ -244,18 +244,17 @@ def verify(
 def _verify(json_file: Path | None, wanted: tuple[str, ...], *, publish: bool) -> int:
     import asyncio
 
-    from operalta.assurance import probes, table
+    from operalta.assurance import table
     from operalta.assurance import verify as verification
     from operalta.assurance.deployment import DeploymentFailed
-    from operalta.assurance.registry import REGISTRY
     from operalta.assurance.rules import Verdict
     from operalta.assurance.stage import StageFault
     from operalta.terms.registry import upheld
 
     _import_rooms()
-    known = REGISTRY.all()
+    known = verification.all_probes().all()
     unknown = sorted(set(wanted) - set(known))
-    if unknown or not probes.MODULES:
+    if unknown:
         _say(f"no probe observes {', '.join(unknown)}; there are probes for {', '.join(known)}")
         return 2
     with table.watching(wanted or tuple(known)) as show:

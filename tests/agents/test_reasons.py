@@ -4,7 +4,7 @@ import inspect
 import re
 
 from operalta.agents import policy
-from operalta.agents.reasons import explain
+from operalta.agents.reasons import explain, explain_all
 
 FALLBACK = explain("something else")
 
@@ -20,3 +20,9 @@ def test_every_reason_has_a_sentence() -> None:
 
 def test_an_argument_is_named() -> None:
     assert explain("text_for_others:title").endswith("(title).")
+
+
+def test_several_reasons_make_one_text_without_repeating() -> None:
+    told = explain_all(("sensitive_class", "not_asked_for", "sensitive_class"))
+    assert told == f"{explain('sensitive_class')} {explain('not_asked_for')}"
+    assert explain_all(()) == "The policy has no rule that allows this."

@@ -1,5 +1,6 @@
 """The chat under the fingers: keys, stopping, a page that is loaded again, several replies at once, and no script."""
 
+import re
 from collections.abc import Generator
 
 import pytest
@@ -51,6 +52,8 @@ def test_escape_stops_a_reply(conversation: Person, place: Place) -> None:
     conversation.send(f"/fetch http://127.0.0.1:{place.page.port}/slow")
     assert place.page.arrived.wait(60)
     conversation.page.keyboard.press("Escape")
+    expect(conversation.page.locator("[data-status]")).to_have_text(re.compile(r"Stopping…|Stopped"))
+    place.page.release.set()
     expect(conversation.page.locator("[data-status]")).to_have_text("Stopped")
     expect(conversation.page.get_by_role("button", name="Stop")).to_be_hidden()
     conversation.page.reload()

@@ -2,11 +2,9 @@
 
 import pytest
 
-from operalta.assurance import probes
-from operalta.assurance.registry import REGISTRY
 from operalta.assurance.rules import Verdict
 from operalta.assurance.stage import Stage
-from operalta.assurance.verify import Report, run_probes
+from operalta.assurance.verify import Report, all_probes, run_probes
 from tests.saboteurs.saboteurs import SABOTEURS, Saboteur, at_work
 
 pytestmark = [pytest.mark.xdist_group("deployment"), pytest.mark.timeout(300)]
@@ -32,7 +30,7 @@ async def test_exactly_what_is_broken_turns_red(stage: Stage, chosen: Saboteur) 
 
 
 def test_saboteurs_break_only_what_is_probed() -> None:
-    assert probes.MODULES
+    known = all_probes().all().keys()
     for each in SABOTEURS:
-        assert each.reddens | each.spares <= REGISTRY.all().keys(), each.name
+        assert each.reddens | each.spares <= known, each.name
         assert not each.reddens & each.spares, each.name

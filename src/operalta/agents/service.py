@@ -139,6 +139,10 @@ async def post_message(
     chosen = next((row for row in agents if agent_id is None or row["id"] == agent_id), None)
     if chosen is None:
         raise NotFound("There is no such agent in this company.")
+    if conversation_id is None and idempotency_key is not None:
+        # A first message that is sent again must not open a second conversation.
+        said = await conversations.find_by_key(scope, idempotency_key, text)
+        conversation_id = said.conversation_id if said is not None else None
     if conversation_id is None:
         title = " ".join(text.split())[:LONGEST_TITLE] or "New conversation"
         conversation = await conversations.start_conversation(scope, title, private=private)

@@ -16,25 +16,29 @@ REFRESH = "__Host-operalta-refresh"
 DEVICE = "__Host-operalta-device"
 SECONDS = 15.0
 CONNECTIONS = 8
+PAUSES = (0.3, 1.0)
+_UNAVAILABLE = 503
 
 
 class Browser:
     """One browser: its cookies, and the loopback address that it calls from.
 
     Cookies are kept as `__Host-` ones must be: for this origin alone. No redirect is followed. Connections are kept
-    open for as long as the event loop that they were made in runs.
+    open for as long as the event loop that they were made in runs. A `patient` browser asks again when it is told 503:
+    on a busy machine the limiter's store may be late, and that is then refused as promised.
     """
 
-    def __init__(self, base_url: str, tls: ssl.SSLContext, address: str) -> None:
+    def __init__(self, base_url: str, tls: ssl.SSLContext, address: str, *, patient: bool = True) -> None:
         self.base_url = base_url
         self.address = address
         self.cookies: dict[str, str] = {}
+        self.patient = patient
         self._tls = tls
         self._kept: tuple[asyncio.AbstractEventLoop, httpx2.AsyncClient] | None = None
 
     def copy(self, address: str | None = None) -> "Browser":
         """Return another browser that holds the same cookies, such as a thief's."""
-        other = Browser(self.base_url, self._tls, address or self.address)
+        other = Browser(self.base_url, self._tls, address or self.address, patient=self.patient)
         other.cookies = dict(self.cookies)
         return other
 
@@ -63,9 +67,17 @@ class Browser:
     ) -> Answer:
         """Send one request with the browser's cookies, or with `cookies` in their place, and keep what comes back."""
         carried = self.cookies if cookies is None else cookies
-        answer = await self._client().request(
-            method, path, headers=self._headers(headers, carried), json=json, content=content
-        )
+
+        async def ask() -> httpx2.Response:
+            named = self._headers(headers, carried)
+            return await self._client().request(method, path, headers=named, json=json, content=content)
+
+        answer = await ask()
+        for pause in PAUSES if self.patient else ():
+            if answer.status_code != _UNAVAILABLE:
+                break
+            await asyncio.sleep(pause)
+            answer = await ask()
         if cookies is None:
             self._keep(answer.headers.get_list("set-cookie"))
         found = tuple((name.lower(), value) for name, value in answer.headers.multi_items())

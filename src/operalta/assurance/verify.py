@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 
-from operalta.assurance import store
+from operalta.assurance import probes, store
 from operalta.assurance.deployment import ThrowAway
 from operalta.assurance.registry import REGISTRY, ProbeRegistry, RegisteredProbe, run_probe
 from operalta.assurance.rules import Evidence, Verdict
@@ -104,7 +104,7 @@ async def run_probes(
     stage: Stage,
     *,
     clauses: Collection[str] = (),
-    registry: ProbeRegistry = REGISTRY,
+    registry: ProbeRegistry | None = None,
     code: Code | None = None,
     show: Show = lambda _evidence: None,
 ) -> Report:
@@ -120,7 +120,7 @@ async def run_probes(
                     found.append(evidence)
                     show(evidence)
 
-    wanted = chosen(registry, clauses)
+    wanted = chosen(registry or all_probes(), clauses)
     async with asyncio.TaskGroup() as group:
         for registered in wanted:
             if not registered.alone:
@@ -129,6 +129,13 @@ async def run_probes(
         if registered.alone:
             await run(registered)
     return Report(at, stage.commit, tuple(sorted(found, key=lambda each: _order(each.clause))))
+
+
+def all_probes() -> ProbeRegistry:
+    """Return the registry with all of the product's probes in it."""
+    if not probes.MODULES:
+        raise LookupError("no module holds probes")
+    return REGISTRY
 
 
 def chosen(registry: ProbeRegistry, clauses: Collection[str]) -> Sequence[RegisteredProbe]:

@@ -1,5 +1,6 @@
 """Connection pools, one for each database role, whose connections go back clean."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -28,11 +29,21 @@ class Pool:
 
     `acquire` gives a connection without an open transaction and takes it back clean: whatever settings, prepared
     statements, listens, cursors and locks a request left are gone before the next one gets it. Raises
-    DatabaseOutOfReach where no connection can be had in five seconds.
+    DatabaseOutOfReach where no connection can be had in five seconds, and where a loan outlasts
+    `longest_loan_seconds`.
     """
 
-    def __init__(self, role: DatabaseRole, dsn: str, size: int, *, search_path: str | None = None) -> None:
+    def __init__(
+        self,
+        role: DatabaseRole,
+        dsn: str,
+        size: int,
+        *,
+        search_path: str | None = None,
+        longest_loan_seconds: float | None = None,
+    ) -> None:
         self.role = role
+        self._longest = longest_loan_seconds
         options = _PINNED if search_path is None else _PINNED.replace("pg_catalog", search_path, 1)
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             dsn,
@@ -73,8 +84,15 @@ class Pool:
             connection = await self._pool.getconn()
         except (PoolTimeout, psycopg.OperationalError) as error:
             raise DatabaseOutOfReach from error
+        # A server that is frozen answers nothing and closes nothing: waiting must end by our own clock.
+        clock = asyncio.timeout(self._longest)
         try:
-            yield connection
+            async with clock:
+                yield connection
+        except TimeoutError as error:
+            if clock.expired():
+                raise DatabaseOutOfReach from error
+            raise
         except psycopg.OperationalError as error:
             raise DatabaseOutOfReach from error
         finally:

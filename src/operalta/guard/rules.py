@@ -6,7 +6,7 @@ dimension that it counts; a request passes only if it fits into all of them.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -111,6 +111,12 @@ class Count:
     limit: Limit
     remaining: int
     reset_microseconds: int
+
+
+def only(rule: Rule, dimensions: frozenset[Dimension]) -> Rule | None:
+    """Return `rule` with the limits of these dimensions alone; None where it has none of them."""
+    limits = {dimension: limit for dimension, limit in rule.limits.items() if dimension in dimensions}
+    return replace(rule, limits=MappingProxyType(limits)) if limits else None
 
 
 def conclude(*, allowed: bool, counts: tuple[Count, ...]) -> Decision:
@@ -236,6 +242,9 @@ SENSITIVE_WRITE = _rule("sensitive-write", identity=(30, _MINUTE), company=(300,
 WRITE = _rule("write", identity=(120, _MINUTE), company=(2_400, _MINUTE))
 UPLOAD = _rule("upload", identity=(30, _MINUTE), company=(300, _MINUTE))
 SECURITY_REPORT = _rule("security-report", address=(5, _HOUR), everybody=(300, _HOUR))
+CONTENT_REPORT = _rule("content-report", address=(20, _MINUTE), everybody=(600, _MINUTE))
+"""Reports of browsers under the content policy."""
+
 READ = _rule("read", identity=(600, _MINUTE), company=(12_000, _MINUTE), critical=False)
 PAGE = _rule("page", address=(300, _MINUTE), critical=False)
 """Pages without a session."""

@@ -157,3 +157,15 @@ def _ascii_domain(domain: str) -> str:
 
 def _is_control(character: str) -> bool:
     return character in _DIRECTION_MARKS or unicodedata.category(character) in _CONTROL_CATEGORIES
+
+
+def counted_address(typed: str) -> str:
+    """Return the spelling under which attempts on an address are counted.
+
+    That is its account's key, however it was typed: a domain can be written in many ways that IDNA makes one, and
+    each would be a fresh budget. What is no address counts as it was typed.
+    """
+    try:
+        return email_address(typed).key
+    except InvalidInput:
+        return typed

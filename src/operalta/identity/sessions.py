@@ -16,7 +16,7 @@ from operalta.guard.comparison import is_same_secret
 from operalta.identity import store
 from operalta.identity.errors import WrongCredentials
 from operalta.identity.passwords import PasswordHash, PasswordHasher
-from operalta.identity.rules import EmailAddress, could_be_token, email_address, one_line
+from operalta.identity.rules import EmailAddress, could_be_token, counted_address, email_address, one_line
 from operalta.identity.tokens import ACCESS_SECONDS, AccessTokens, derive_secret, digest, new_secret
 from operalta.kernel import clock
 from operalta.kernel.errors import InvalidInput
@@ -134,6 +134,18 @@ class Sessions:
         return self._signed_in(PersonId(person), step, device) if started else None
 
     @upholds("2.3.1", "2.3.3", "3.2.1")
+    async def counted_as(self, email: str, device_secret: str | None) -> str:
+        """Return the spelling under which a sign-in is counted: the address, or the address on a device it knows.
+
+        With one budget for both, somebody who keeps guessing would keep the owner out.
+        """
+        counted = counted_address(email)
+        if device_secret is None or not could_be_token(device_secret):
+            return counted
+        async with self._pool.acquire() as connection, connection.transaction():
+            known = await store.knows_device(connection, counted, digest(device_secret))
+        return f"{counted} on {digest(device_secret).hex()}" if known else counted
+
     async def refresh(self, refresh_token: str, device_secret: str | None) -> SignedIn:
         """Rotate a session and return its next tokens. Raise SessionEnded where there are none to be had.
 

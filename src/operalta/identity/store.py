@@ -97,6 +97,15 @@ async def sign_up_invited(connection: Connection, token: str, name: str, passwor
 # ── Passwords ─────────────────────────────────────────────────────────────────────────────────────────
 
 
+async def knows_device(connection: Connection, email_key: str, device_digest: bytes) -> bool:
+    """Tell whether the owner of an address has signed in on this device before."""
+    cursor = await connection.execute(
+        "SELECT signin.knows_device(%(key)s, %(device)s) AS known", {"key": email_key, "device": device_digest}
+    )
+    row = await cursor.fetchone()
+    return bool(row and row["known"])
+
+
 async def credentials(connection: Connection, email_key: str) -> Credentials | None:
     """Return what a password for this address is compared with. None: no such account, or a disabled one."""
     cursor = await connection.execute(

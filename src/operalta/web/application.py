@@ -29,6 +29,7 @@ def make_application(services: Services, lifespan: Lifespan) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
+        redirect_slashes=False,
         strict_content_type=True,
     )
     application.state.services = services

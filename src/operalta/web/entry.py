@@ -33,6 +33,9 @@ from operalta.web.services import Services, services_of
 CompanyName = Annotated[str, Path(min_length=1, max_length=48, description="The company's id or slug")]
 
 
+_OF_COMPANY = frozenset({rules.Dimension.COMPANY})
+
+
 class Audience(StrEnum):
     """Who may call a route."""
 
@@ -107,6 +110,7 @@ class CompanyEntry:
     claims: AccessClaims
     company: str
     permission: Permission
+    rule: Rule
 
     @asynccontextmanager
     async def scope(self) -> AsyncGenerator[Scope]:
@@ -115,7 +119,19 @@ class CompanyEntry:
             self.services.web, self.claims.session_secret, self.company, self.origin
         ) as scope:
             require(scope, self.permission)
+            await self._count_company(scope)
             yield scope
+
+    async def _count_company(self, scope: Scope) -> None:
+        """Count the request for the company, once, and only now: outsiders must not use up its budget."""
+        counted = rules.only(self.rule, _OF_COMPANY)
+        if counted is None or getattr(self.request.state, "company_counted", False):
+            return
+        self.request.state.company_counted = True
+        decision = await self.services.limiter.admit(counted, Subjects(company=str(scope.company)))
+        present = getattr(self.request.state, "limit", None)
+        if decision is not None and (present is None or decision.remaining < present.remaining):
+            self.request.state.limit = decision
 
 
 class ForVisitors:
@@ -150,7 +166,7 @@ class ForPeople:
         services = services_of(request)
         origin = origin_of(request)
         claims = await _claims(request, services, origin)
-        await _count_person(request, services, self.declaration.rule, claims, None)
+        await _count_person(request, services, self.declaration.rule, claims)
         return PersonEntry(request, services, origin, claims)
 
 
@@ -167,8 +183,10 @@ class InCompany:
         services = services_of(request)
         origin = origin_of(request)
         claims = await _claims(request, services, origin)
-        await _count_person(request, services, self.declaration.rule, claims, company)
-        return CompanyEntry(request, services, origin, claims, company, self._permission)
+        own = rules.only(self.declaration.rule, frozenset(rules.Dimension) - _OF_COMPANY)
+        if own is not None:
+            await _count_person(request, services, own, claims)
+        return CompanyEntry(request, services, origin, claims, company, self._permission, self.declaration.rule)
 
 
 def origin_of(request: Request) -> Origin:
@@ -219,10 +237,8 @@ async def _renew(request: Request, services: Services, origin: Origin) -> Access
     return services.tokens.verify_access(renewed.access_token)
 
 
-async def _count_person(
-    request: Request, services: Services, rule: Rule, claims: AccessClaims, company: str | None
-) -> None:
-    subjects = Subjects(person_identity(claims.person_id), request.state.client_address, company)
+async def _count_person(request: Request, services: Services, rule: Rule, claims: AccessClaims) -> None:
+    subjects = Subjects(person_identity(claims.person_id), request.state.client_address)
     await _count(request, services, rule, subjects)
 
 

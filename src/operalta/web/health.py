@@ -1,19 +1,29 @@
 """Whether the process lives and whether its parts answer; reports of the content policy; security.txt."""
 
 import asyncio
+import json
 from datetime import timedelta
 
+import psycopg
 import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
 
+from operalta.guard import rules
+from operalta.guard.rules import Subjects
 from operalta.kernel import clock
 from operalta.kernel.errors import Unavailable
 from operalta.web.services import services_of
 
 router = APIRouter()
 log = structlog.get_logger(__name__)
-_LONGEST_REPORT = 4_000
+_LONGEST_REPORT = 8_000
+_REPORTED = ("effective-directive", "document-uri", "blocked-uri")
+
+
+def _without_query(address: str) -> str:
+    """Return an address without what could hold a token, bounded."""
+    return address.partition("?")[0].partition("#")[0][:200]
 
 
 @router.get("/healthz", include_in_schema=False)
@@ -37,7 +47,7 @@ async def readyz(request: Request) -> JSONResponse:
         try:
             await asyncio.wait_for(probe(), 2)
             found[name] = "ready"
-        except (Unavailable, TimeoutError):
+        except (Unavailable, TimeoutError, psycopg.Error):
             found[name] = "not available"
     ready = all(state == "ready" for state in found.values())
     return JSONResponse({"ready": ready, "parts": found}, 200 if ready else 503)
@@ -45,9 +55,15 @@ async def readyz(request: Request) -> JSONResponse:
 
 @router.post("/csp-reports", include_in_schema=False, status_code=204)
 async def content_policy_report(request: Request) -> None:
-    """Note that a browser refused something under the content policy."""
-    body = (await request.body())[:_LONGEST_REPORT]
-    log.warning("content policy report", report=body.decode("utf-8", "replace"))
+    """Note that a browser refused something under the content policy: what and where, without any query."""
+    subjects = Subjects(address=request.state.client_address)
+    await services_of(request).limiter.admit(rules.CONTENT_REPORT, subjects)
+    try:
+        sent: dict[str, object] = json.loads((await request.body())[:_LONGEST_REPORT])["csp-report"]
+        told = {name: _without_query(str(sent.get(name, ""))) for name in _REPORTED}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return
+    log.warning("content policy report", **told)
 
 
 @router.get("/.well-known/security.txt", include_in_schema=False)

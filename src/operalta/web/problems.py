@@ -65,7 +65,6 @@ def install(application: FastAPI) -> None:
     application.add_exception_handler(psycopg.DataError, _unfit_data)
     application.add_exception_handler(psycopg.OperationalError, _database_away)
     application.add_exception_handler(UnicodeError, _unfit_data)
-    application.add_exception_handler(Exception, _fault)
 
 
 @upholds("7.3.1")
@@ -167,5 +166,6 @@ def _database_away(request: Request, exception: Exception) -> Response:
     return answer(request, HTTPStatus.SERVICE_UNAVAILABLE, text, code="database_out_of_reach", retry_after=5)
 
 
-def _fault(request: Request, _exception: Exception) -> Response:
+def fault(request: Request) -> Response:
+    """Return the answer to a fault of ours: the request's id and nothing else."""
     return answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, _FAULT, code="internal_error")

@@ -99,6 +99,8 @@ class SecurityLayer:
                 error=type(error).__name__,
                 at=[f"{frame.filename.rpartition('operalta/')[2]}:{frame.lineno} {frame.name}" for frame in frames],
             )
+            if "status" not in answered:
+                await problems.fault(request)(scope, receive, send_guarded)
         finally:
             log.info(
                 "request",

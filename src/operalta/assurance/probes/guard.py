@@ -129,7 +129,9 @@ async def closed_without_the_store(context: ProbeContext) -> Observations:
                 seen.expect(f"while it {name}, {text} answers 503", answer.status == _UNAVAILABLE, answer.status)
                 seen.expect(f"while it {name}, {text} waits for no more than the promise", *seconds)
             changed = {"current_password": person.password, "password": fresh_password()}
-            answer = await person.browser.send("PUT", f"{API}/auth/password", json=changed)
+            hasty = person.browser.copy()
+            hasty.patient = False
+            answer = await hasty.send("PUT", f"{API}/auth/password", json=changed)
             seen.expect(f"while it {name}, no password changes", answer.status == _UNAVAILABLE, answer.status)
             for text, answer in (
                 ("reading goes on", await stage.founder.browser.get(f"{API}/me")),
@@ -153,6 +155,7 @@ async def _timed(stage: Stage, cookies: dict[str, str], path: str, body: object)
     answer = None
     for _ in range(3):
         browser = stage.browser()
+        browser.patient = False
         browser.cookies = dict(cookies)
         began = time.perf_counter()
         answer = await browser.post(f"{API}{path}", body)

@@ -99,7 +99,8 @@ async def refuses_to_start(stage: Stage, changes: dict[str, str | None]) -> tupl
         else:
             environment[name] = value
     # A port of its own: where it starts after all, it must not fail for the wrong reason.
-    environment["OPERALTA_PORT"] = str(_spare_port())
+    port = _spare_port()
+    environment["OPERALTA_PORT"] = str(port)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -109,13 +110,23 @@ async def refuses_to_start(stage: Stage, changes: dict[str, str | None]) -> tupl
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )
+    words = asyncio.create_task(process.communicate())
     try:
-        _, errors = await asyncio.wait_for(process.communicate(), 15)
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        return False, "it was still running after 15 seconds"
+        while not words.done():
+            if await asyncio.to_thread(_listens, port):
+                return False, "it started"
+            await asyncio.wait({words}, timeout=0.2)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        _, errors = await words
     return process.returncode == 1, errors.decode(errors="replace")[:2_000]
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as knocking:
+        knocking.settimeout(1)
+        return knocking.connect_ex((HOST, port)) == 0
 
 
 def _old_versions() -> tuple[ssl.TLSVersion, ...]:

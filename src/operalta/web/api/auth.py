@@ -16,6 +16,7 @@ from operalta.guard import rules
 from operalta.guard.subjects import email_identity
 from operalta.identity import own_account
 from operalta.identity.errors import LinkSpent
+from operalta.identity.rules import counted_address
 from operalta.identity.sessions import SignedIn
 from operalta.kernel.errors import NotSignedIn
 from operalta.kernel.ids import SessionId
@@ -136,7 +137,7 @@ class Me(Shown):
 @router.post("/auth/sign-up", status_code=HTTPStatus.ACCEPTED)
 async def sign_up(entry: SigningUp, body: SignUpBody) -> Accepted:
     """Open an account. The answer is the same whether the address has one already or not; the mail differs."""
-    services = await entry.admit(email_identity(body.email))
+    services = await entry.admit(email_identity(counted_address(body.email)))
     await services.accounts.sign_up(body.email, body.name, body.password)
     return Accepted(detail="Open the link in the mail that we sent to this address.")
 
@@ -152,7 +153,8 @@ async def verify_email(entry: Verifying, body: TokenBody) -> None:
 @router.post("/auth/sign-in")
 async def sign_in(entry: SigningIn, body: SignInBody) -> SessionStarted:
     """Start a session. 401 whatever of the two is not right."""
-    services = await entry.admit(email_identity(body.email))
+    counted = await entry.services.sessions.counted_as(body.email, entry.device)
+    services = await entry.admit(email_identity(counted))
     signed_in = await services.sessions.sign_in(
         body.email, body.password, device_secret=entry.device, user_agent=entry.user_agent, address=entry.address
     )
@@ -186,7 +188,7 @@ async def sign_out(entry: Leaving) -> None:
 @router.post("/auth/password-reset", status_code=HTTPStatus.ACCEPTED)
 async def request_password_reset(entry: AskingForReset, body: AddressBody) -> Accepted:
     """Mail a link to set a new password, where the address has an account; the answer is the same elsewhere."""
-    services = await entry.admit(email_identity(body.email))
+    services = await entry.admit(email_identity(counted_address(body.email)))
     await services.accounts.request_password_reset(body.email)
     return Accepted(detail="If this address has an account, a link to set a new password is on its way.")
 

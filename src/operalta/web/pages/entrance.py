@@ -10,6 +10,7 @@ from operalta.guard import rules
 from operalta.guard.subjects import email_identity
 from operalta.identity.errors import WrongCredentials
 from operalta.identity.passwords import SHORTEST_PASSWORD
+from operalta.identity.rules import counted_address
 from operalta.identity.sessions import SignedIn
 from operalta.kernel.errors import InvalidInput, NotFound, Refusal
 from operalta.settings import SignUp
@@ -62,7 +63,7 @@ async def sign_up(
     next: Text = "",  # noqa: A002
 ) -> HTMLResponse:
     """Take a sign-up; the answer is the same whether the address has an account or not."""
-    services = await entry.admit(email_identity(email))
+    services = await entry.admit(email_identity(counted_address(email)))
     try:
         await services.accounts.sign_up(email, name, password)
     except InvalidInput as refusal:
@@ -94,7 +95,8 @@ async def sign_in_form(entry: Looking, next: NextPath = "") -> Response:  # noqa
 @router.post("/sign-in")
 async def sign_in(entry: SigningIn, email: Text = "", password: Password = "", next: Text = "") -> Response:  # noqa: A002
     """Start a session."""
-    services = await entry.admit(email_identity(email))
+    counted = await entry.services.sessions.counted_as(email, entry.device)
+    services = await entry.admit(email_identity(counted))
     try:
         signed_in = await services.sessions.sign_in(
             email, password, device_secret=entry.device, user_agent=entry.user_agent, address=entry.address
@@ -123,7 +125,7 @@ async def reset_form(entry: Looking) -> HTMLResponse:
 @router.post("/reset")
 async def request_reset(entry: AskingForReset, email: Text = "") -> HTMLResponse:
     """Mail a link where there is an account; the answer is the same where there is none."""
-    services = await entry.admit(email_identity(email))
+    services = await entry.admit(email_identity(counted_address(email)))
     try:
         await services.accounts.request_password_reset(email)
     except InvalidInput as refusal:

@@ -101,6 +101,15 @@ async def add_person_message(
     return earlier, False
 
 
+async def find_by_key(scope: Scope, idempotency_key: str, body: str) -> Message | None:
+    """Return the message that the person gave this key before. Raise KeyUsedOtherwise where its words were others."""
+    require(scope, Permission.AGENTS_RUN)
+    earlier = await store.find_message(scope, key=checked_key(idempotency_key))
+    if earlier is not None and earlier.body != checked_text(body, "message", LONGEST_MESSAGE, 1):
+        raise KeyUsedOtherwise
+    return earlier
+
+
 @upholds("2.5.3", "5.1.3")
 async def add_agent_message(scope: Scope, conversation_id: ConversationId, body: str) -> Message:
     """Say something as the agent of the scope's run. Raise NoSuchConversation, NotSpokenHere, InvalidInput."""

@@ -77,8 +77,9 @@ CREATE POLICY scoped_insert ON tenancy.invitations FOR INSERT TO operalta_web
         AND invited_by = (SELECT scope.scope_person()) AND (SELECT scope.scope_kind()) = 'person' AND scope.may_grant(role));
 CREATE POLICY scoped_update ON tenancy.invitations FOR UPDATE TO operalta_web
     USING (scope.is_company_member_with_role(company_id, (SELECT scope.roles_permitted('members:invite')))
-        AND accepted_at IS NULL)
-    WITH CHECK (scope.is_company_member_with_role(company_id, (SELECT scope.roles_permitted('members:invite'))));
+        AND accepted_at IS NULL AND revoked_at IS NULL)
+    WITH CHECK (scope.is_company_member_with_role(company_id, (SELECT scope.roles_permitted('members:invite')))
+        AND revoked_at IS NOT NULL);
 
 ALTER TABLE identity.links ADD FOREIGN KEY (company_id, invitation_id)
     REFERENCES tenancy.invitations (company_id, id) ON DELETE CASCADE;

@@ -201,6 +201,14 @@ BEGIN
         WHERE person.email_key = credentials.email_key AND person.disabled_at IS NULL;
 END $$;
 
+-- Whether somebody has signed in to this address on this device before: strangers' guesses must not keep its owner out.
+CREATE FUNCTION signin.knows_device(email_key text, device bytea) RETURNS boolean
+LANGUAGE plpgsql STABLE SECURITY DEFINER AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM identity.sessions AS earlier JOIN identity.people AS person ON person.id = earlier.person_id
+        WHERE person.email_key = knows_device.email_key AND earlier.device_digest = device);
+END $$;
+
 -- Starts a session. `seen_hash` is the hash that the password was compared with: a change in between refuses.
 CREATE FUNCTION signin.start_session(person uuid, seen_hash text, session uuid, refresh_digest bytea, access_digest bytea,
     device_digest bytea, user_agent text, address text) RETURNS boolean LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
@@ -448,7 +456,7 @@ BEGIN
     RETURN made;
 END $$;
 
-GRANT EXECUTE ON FUNCTION signin.sign_up, signin.confirm_address, signin.credentials, signin.start_session,
+GRANT EXECUTE ON FUNCTION signin.sign_up, signin.confirm_address, signin.knows_device, signin.credentials, signin.start_session,
     signin.record_refusal, signin.rotate_session, signin.end_session, signin.request_password_reset, signin.reset_password,
     signin.credentials_of_session, signin.change_password, signin.rehash, signin.operator_link_holds, signin.become_operator,
     signin.become_operator_signed_in, signin.invitation, signin.sign_up_invited TO operalta_signin;

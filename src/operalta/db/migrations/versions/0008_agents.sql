@@ -62,6 +62,8 @@ CREATE TABLE agents.runs (
     FOREIGN KEY (company_id, agent_id) REFERENCES agents.agents (company_id, id),
     FOREIGN KEY (company_id, parent_run_id) REFERENCES agents.runs (company_id, id)
 );
+-- Claims name a run by its id alone; nobody chooses one, since runs come from start_run.
+CREATE INDEX runs_id ON agents.runs (id);
 CREATE INDEX runs_conversation ON agents.runs (company_id, conversation_id, created_at);
 CREATE INDEX runs_open ON agents.runs (claim_expires_at) WHERE status IN ('queued', 'running', 'waiting_for_approval');
 CALL scope.guard_table('agents.runs');
@@ -95,6 +97,8 @@ BEGIN
         FROM workspace.messages AS said
         WHERE said.company_id = scope.scope_company() AND said.id = message AND said.person_id = scope.scope_person()
           AND said.author_kind = 'person'
+          -- Claims and scopes of runs go by the id alone, so one that is taken anywhere makes nothing.
+          AND NOT EXISTS (SELECT FROM agents.runs AS taken WHERE taken.id = run)
           AND NOT EXISTS (SELECT FROM agents.runs AS earlier WHERE earlier.company_id = said.company_id
               AND earlier.message_id = said.id);
     IF NOT FOUND THEN
@@ -394,7 +398,8 @@ GRANT SELECT ON sandbox.egress_log TO operalta_web;
 GRANT INSERT (company_id, run_id, person_id, private_to, method, destination, address, outcome, bytes, milliseconds, purpose)
     ON sandbox.egress_log TO operalta_worker;
 CREATE POLICY scoped_read ON sandbox.egress_log FOR SELECT TO operalta_web
-    USING (company_id = (SELECT scope.scope_company()) AND (SELECT scope.may('audit:read')));
+    USING (company_id = (SELECT scope.scope_company()) AND (SELECT scope.may('audit:read'))
+        AND (private_to IS NULL OR private_to = (SELECT scope.scope_person())));
 CREATE POLICY run_insert ON sandbox.egress_log FOR INSERT TO operalta_worker
     WITH CHECK (scope.is_company_member_with_role(company_id, (SELECT scope.roles_permitted('agents:run')))
         AND run_id = (SELECT scope.scope_run()) AND person_id = (SELECT scope.scope_person()));
