@@ -48,18 +48,7 @@ def build(settings: Settings) -> FastAPI:
         audience="operalta",
     )
     hasher = PasswordHasher({1: settings.secret("pepper-1")}, cost=settings.bcrypt_cost, queue_limit=HASHING_QUEUE)
-    signin = Pool(
-        DatabaseRole.SIGNIN,
-        settings.database_dsn(DatabaseRole.SIGNIN),
-        settings.database_pool_size,
-        longest_loan_seconds=LONGEST_LOAN_SECONDS,
-    )
-    web = Pool(
-        DatabaseRole.WEB,
-        settings.database_dsn(DatabaseRole.WEB),
-        settings.database_pool_size,
-        longest_loan_seconds=LONGEST_LOAN_SECONDS,
-    )
+    signin, web = _pool(settings, DatabaseRole.SIGNIN), _pool(settings, DatabaseRole.WEB)
     sessions = Sessions(signin, hasher, tokens, settings.secret("refresh-key"))
     limiter = Limiter(settings.redis_address, digest_key=settings.secret("limit-key"))
     services = Services(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import quote, urlsplit
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from operalta.terms.registry import upholds
@@ -64,7 +64,6 @@ class Settings(BaseSettings):
     database_url: str | None = Field(default=None, description="The owner's, of a server of your own.")
     redis_url: str | None = Field(default=None, description="Of a Valkey or Redis server of your own.")
     sign_up: SignUp = SignUp.OPEN
-    sms_region: Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")] = "CH"
     smtp_url: str | None = Field(default=None, description="smtp://user:password@host:port or smtps://…")
     mail_from: str = "Operalta <no-reply@localhost>"
     security_contact: str = "security@localhost"

@@ -5,7 +5,7 @@ import signal
 import time
 from collections import Counter
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -43,7 +43,7 @@ async def test_exactly_forty_of_two_hundred_concurrent_requests_pass(store: Stor
     [
         pytest.param(rules.PASSWORD_RESET, email_identity("a@example.org"), 5, marks=pytest.mark.proves("3.1.2")),
         pytest.param(rules.OTP_SEND, phone_identity("+41446681800"), 3, marks=pytest.mark.proves("3.1.3")),
-        pytest.param(rules.OTP_CHECK, person_identity(uuid4()), 10, marks=pytest.mark.proves("3.1.4")),
+        pytest.param(rules.OTP_CHECK, person_identity(UUID(int=7)), 10, marks=pytest.mark.proves("3.1.4")),
     ],
 )
 async def test_one_more_than_the_figure_is_refused_with_the_time_to_wait(

@@ -27,7 +27,7 @@ def signed_out() -> list[Sample]:
                 "page": visitor(),
                 "email": "ada@lumen.example",
                 "purpose": "sign_up",
-                "hours": 24,
+                "lasts": "24 hours",
                 "outbox": True,
             },
         ),

@@ -101,10 +101,15 @@ def test_a_message_sent_twice_makes_one_run(house: House) -> None:
 @pytest.mark.proves("3.1.1")
 def test_chat_is_limited_to_forty_messages_a_minute(house: House) -> None:
     path = f"{base(house)}/conversations/{conversation(house)}/messages"
-    answers = [house.founder.api("POST", path, {"text": "/help"}) for _ in range(rules.CHAT_REQUESTS_PER_PERSON + 1)]
-    assert {answer.status for answer in answers[:-1]} == {202}
-    assert answers[-1].status == 429
-    assert int(answers[-1].header("retry-after")) > 0
+    answer = house.founder.api("POST", path, {"text": "/help"})
+    found = [answer.status]
+    while answer.status != 429:
+        answer = house.founder.api("POST", path, {"text": "/help"})
+        found.append(answer.status)
+        assert len(found) <= 2 * rules.CHAT_REQUESTS_PER_PERSON
+        assert answer.status in {202, 429, 503}  # 503: the store was too busy to count, so nothing was let through
+    assert found.count(202) <= rules.CHAT_REQUESTS_PER_PERSON <= found.count(202) + found.count(503)
+    assert int(answer.header("retry-after")) > 0
 
 
 @pytest.mark.proves("5.5.1")
@@ -139,6 +144,14 @@ async def test_a_run_is_stopped(desk: Desk, house: House) -> None:
     told = steps(await asyncio.to_thread(house.founder.get, taken["events_url"]))
     assert told[-1][0] == "run_stopped"
     assert desk.rows("SELECT FROM workspace.files WHERE run_id = %s", taken["run"]["id"]) == []
+
+
+def test_the_stream_of_a_run_that_was_given_up_tells_its_end(desk: Desk, house: House) -> None:
+    taken = say(house, "/help")
+    desk.rows("UPDATE agents.runs SET status = 'failed', failure = 'Given up.' WHERE id = %s", taken["run"]["id"])
+    assert [(kind, event["body"]) for kind, event in steps(house.founder.get(taken["events_url"]))] == [
+        ("run_failed", {"text": "Given up."})
+    ]
 
 
 @pytest.mark.proves("5.0.1", "2.4.1")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
+from urllib.parse import urlsplit, urlunsplit
 
 from operalta.operations.deployment import (
     check_port,
@@ -50,6 +51,11 @@ class Part:
             "OPERALTA_PORT": str(self._settings.port),
             "OPERALTA_HOST": self._settings.host,
         }
+        if self._settings.database_url is not None:
+            # The owner's name and password are for migrating alone; the parts have roles of their own.
+            parts = urlsplit(self._settings.database_url)
+            bare = parts._replace(netloc=parts.netloc.rpartition("@")[2])
+            environment["OPERALTA_DATABASE_URL"] = urlunsplit(bare)
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 tied_to_parent("TERM", [sys.executable, "-m", "operalta", self.name]),

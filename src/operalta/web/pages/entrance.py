@@ -229,7 +229,7 @@ def _check_mail(entry: VisitorEntry, email: str, purpose: str) -> HTMLResponse:
     context = {
         "email": email,
         "purpose": purpose,
-        "hours": 24,
+        "lasts": "30 minutes" if purpose == "reset" else "24 hours",
         "outbox": entry.services.settings.uses_outbox,
     }
     return bare_page(entry.request, "pages/check_mail.html", context)
