@@ -38,7 +38,6 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "port": "The port the web process listens on, 1 to 65535.",
         "sign_up": "`open`: everybody may open an account and found a company. `invited`: accounts come by invitation, "
         "and the operator alone founds companies.",
-        "sms_region": "Kept for codes by SMS, which this release does not send.",
         "mail_from": "The sender of every mail.",
         "security_contact": "The mail address in `/.well-known/security.txt` and on the trust page.",
         "upload_limit_bytes": "The largest file that can be uploaded, at least 1024.",

@@ -146,12 +146,11 @@ async def test_a_run_is_stopped(desk: Desk, house: House) -> None:
     assert desk.rows("SELECT FROM workspace.files WHERE run_id = %s", taken["run"]["id"]) == []
 
 
-def test_the_stream_of_a_run_that_was_given_up_tells_its_end(desk: Desk, house: House) -> None:
-    taken = say(house, "/help")
+async def test_the_stream_of_a_run_that_was_given_up_tells_its_end(desk: Desk, house: House) -> None:
+    taken = await asyncio.to_thread(say, house, "/help")
     desk.rows("UPDATE agents.runs SET status = 'failed', failure = 'Given up.' WHERE id = %s", taken["run"]["id"])
-    assert [(kind, event["body"]) for kind, event in steps(house.founder.get(taken["events_url"]))] == [
-        ("run_failed", {"text": "Given up."})
-    ]
+    stream = await asyncio.to_thread(house.founder.get, taken["events_url"])
+    assert [(kind, event["body"]) for kind, event in steps(stream)] == [("run_failed", {"text": "Given up."})]
 
 
 @pytest.mark.proves("5.0.1", "2.4.1")
