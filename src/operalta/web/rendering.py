@@ -185,7 +185,8 @@ def diff_lines(before: str, after: str, *, context: int = 3) -> list[DiffLine]:
     Nothing that changes is ever left out; only unchanged stretches are folded. Very long texts are shown
     whole, the old one removed and the new one added, because comparing them would take too long.
     """
-    old, new = before.splitlines(), after.splitlines()
+    # At line feeds alone: a swapped kind of line end is a change, and must show as one.
+    old, new = (text.split("\n") if text else [] for text in (before, after))
     if max(len(old), len(new)) > _LONGEST_COMPARED:
         return [DiffLine("removed", line) for line in old] + [DiffLine("added", line) for line in new]
     matcher = difflib.SequenceMatcher(a=old, b=new, autojunk=False)

@@ -139,7 +139,7 @@ async def nobody_learns_who_has_an_account(context: ProbeContext) -> Observation
     """Ask the same of an address with an account and of one without, on every door, and compare byte for byte."""
     stage = staged(context)
     seen = Observations()
-    known, unknown = stage.regulars[0], fresh_address()
+    known, unknown = await stage.new_person("Known Person"), fresh_address()
     wrong = fresh_password()
     doors: dict[str, tuple[str, dict[str, str]]] = {
         "signing in": ("/auth/sign-in", {"password": wrong}),

@@ -162,16 +162,25 @@ BEGIN
             OR (run.status = 'waiting_for_approval' AND run.stop_requested_at IS NOT NULL)
             OR (run.status = 'waiting_for_approval' AND EXISTS (SELECT FROM agents.approvals AS lapsed
                 WHERE lapsed.company_id = run.company_id AND lapsed.run_id = run.id AND lapsed.decision IS NULL
-                  AND lapsed.expires_at < now())))
-          AND NOT EXISTS (SELECT FROM jobs.procrastinate_jobs AS job WHERE job.task_name = 'run_agent'
-              AND job.args ->> 'subject' = run.id::text AND job.status = 'todo')
+                  AND lapsed.expires_at < now()))
+            -- A decision that came while the worker died between asking and letting go.
+            OR (run.status = 'waiting_for_approval' AND (run.claim_expires_at IS NULL OR run.claim_expires_at < now())
+                AND EXISTS (SELECT FROM agents.approvals AS answered WHERE answered.company_id = run.company_id
+                  AND answered.run_id = run.id AND answered.decision IS NOT NULL
+                  AND NOT EXISTS (SELECT FROM agents.run_events AS event WHERE event.company_id = run.company_id
+                    AND event.run_id = run.id AND event.kind = 'approval_decided'
+                    AND event.body ->> 'approval_id' = answered.id::text))))
         FOR UPDATE OF run SKIP LOCKED LIMIT 100
     LOOP
-        -- A job that a dead worker took would hold the run's lock for ever.
-        UPDATE jobs.procrastinate_jobs SET status = 'failed' WHERE task_name = 'run_agent' AND status = 'doing'
-            AND args ->> 'subject' = lost.id::text;
-        PERFORM jobs.defer_task('run_agent', lost.id);
-        RETURN NEXT lost.id;
+        -- A job that a dead worker took would hold the run's lock for ever; one that lives has an unexpired claim.
+        UPDATE jobs.procrastinate_jobs AS job SET status = 'failed' WHERE job.task_name = 'run_agent'
+            AND job.status = 'doing' AND job.args ->> 'subject' = lost.id::text
+            AND NOT EXISTS (SELECT FROM agents.runs AS held WHERE held.id = lost.id AND held.claim_expires_at > now());
+        IF NOT EXISTS (SELECT FROM jobs.procrastinate_jobs AS job WHERE job.task_name = 'run_agent'
+            AND job.args ->> 'subject' = lost.id::text AND job.status = 'todo') THEN
+            PERFORM jobs.defer_task('run_agent', lost.id);
+            RETURN NEXT lost.id;
+        END IF;
     END LOOP;
 END $$;
 GRANT EXECUTE ON FUNCTION agents.claim_run, agents.keep_claim, agents.release_claim, agents.abandon_run, agents.rescue_runs
