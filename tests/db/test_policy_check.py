@@ -35,8 +35,8 @@ WEAKENINGS: tuple[LiteralString, ...] = (
     "SET LOCAL ROLE operalta_definer; GRANT EXECUTE ON FUNCTION scope.bind TO PUBLIC; RESET ROLE",
     "CREATE TABLE workspace.forgotten (company_id uuid NOT NULL, id uuid)",
     "CREATE VIEW workspace.everything AS SELECT * FROM workspace.records",
-    "ALTER TABLE workspace.metrics ADD UNIQUE (slug)",
-    "CREATE UNIQUE INDEX leak ON workspace.files (path)",
+    "ALTER TABLE workspace.metrics ADD UNIQUE (id, slug)",
+    "CREATE UNIQUE INDEX leak ON workspace.files (id, path)",
     (
         "ALTER TABLE workspace.file_versions DROP CONSTRAINT file_versions_pkey CASCADE;"
         " ALTER TABLE workspace.file_versions ALTER COLUMN company_id DROP NOT NULL"
