@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from operalta.agents import inventory as agents_inventory
 from operalta.assurance import inventory as assurance_inventory
@@ -102,6 +103,13 @@ def inventory() -> tuple[InventoryEntry, ...]:
     return tuple(entry for room in rooms for entry in room.ENTRIES)
 
 
+class _Protocol(HttpToolsProtocol):
+    """Hangs up on what is no HTTP: the server's own answer would carry none of our headers (clause 1.1.2)."""
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the library's form
+        self.transport.close()
+
+
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM; requests that are under way are finished."""
     logging.configure()
@@ -112,7 +120,7 @@ def serve(settings: Settings) -> None:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=_Protocol,
         log_config=None,
         access_log=False,
         server_header=False,

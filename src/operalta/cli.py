@@ -5,6 +5,7 @@
 """
 
 import json
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -251,6 +252,8 @@ def _verify(json_file: Path | None, wanted: tuple[str, ...], *, publish: bool) -
     from operalta.assurance.stage import StageFault
     from operalta.terms.registry import upheld
 
+    # What ends this command must not leave the throw-away deployment behind.
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(COULD_NOT_CHECK))
     _import_rooms()
     known = verification.all_probes().all()
     unknown = sorted(set(wanted) - set(known))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from textwrap import shorten
 from typing import Any
 from uuid import UUID
 
@@ -144,7 +145,7 @@ async def post_message(
         said = await conversations.find_by_key(scope, idempotency_key, text)
         conversation_id = said.conversation_id if said is not None else None
     if conversation_id is None:
-        title = " ".join(text.split())[:LONGEST_TITLE] or "New conversation"
+        title = shorten(" ".join(text.split()), LONGEST_TITLE, placeholder="…") or "New conversation"
         conversation = await conversations.start_conversation(scope, title, private=private)
         here = conversation.id
     else:

@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 from operalta.assurance.client import Browser
 from operalta.assurance.deployment import ThrowAway
 from operalta.assurance.registry import Answer, ProbeContext
+from operalta.kernel.errors import Unavailable
 from operalta.settings import DatabaseRole, Settings
 
 API = "/api/v1"
@@ -25,8 +26,8 @@ RESTS = OVER | {"approval_asked"}
 _ACCEPTED, _CREATED = 202, 201
 
 
-class StageFault(Exception):  # noqa: N818 - says what happened
-    """The deployment did not let the stage be set; the message names the step and the status."""
+class StageFault(Unavailable):
+    """The stage could not be set; the message names the step and the status that it was answered with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,12 @@ class Stage:
         other = await self.found(outsider, "Northern Seed", "investor")
         await self.invite(founder, company, observer, "observer")
         self._furnished = Furniture(founder, outsider, observer, (regulars[0], regulars[1]), company, other)
+
+    async def renew(self) -> None:
+        """Renew everybody's session, as browsers do: access tokens last ten minutes. Raise StageFault otherwise."""
+        whole = self._whole
+        for person in (whole.founder, whole.outsider, whole.observer, *whole.regulars):
+            _require(await person.browser.post(f"{API}/auth/refresh", None), 200, f"renew the session of {person.name}")
 
     @property
     def founder(self) -> Person:

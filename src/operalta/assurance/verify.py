@@ -120,6 +120,7 @@ async def run_probes(
                     found.append(evidence)
                     show(evidence)
 
+    await stage.renew()
     wanted = chosen(registry or all_probes(), clauses)
     async with asyncio.TaskGroup() as group:
         for registered in wanted:

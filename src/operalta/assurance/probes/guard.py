@@ -184,7 +184,8 @@ async def _ended(stage: Stage) -> AsyncGenerator[None]:
     try:
         yield
     finally:
-        await asyncio.to_thread(stage.deployment.valkey.start)
+        # Not in another thread: the kernel ends the store together with the thread that started it.
+        stage.deployment.valkey.start()
 
 
 async def _until_ready(stage: Stage) -> bool:
