@@ -4,6 +4,8 @@ A tool's effect and its event commit together. A tool that reaches outside, wher
 marked before it starts and never repeated by itself.
 """
 
+import asyncio
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -14,11 +16,12 @@ from operalta.agents import policy, store
 from operalta.agents.approvals import rules as approval_rules
 from operalta.agents.approvals import store as approval_store
 from operalta.agents.canonical import JsonValue
+from operalta.agents.dispatch import Claim
 from operalta.agents.journal import Attempt
 from operalta.agents.judgement import judge
 from operalta.agents.policy import Outcome, PolicyDecision
 from operalta.agents.reasons import explain
-from operalta.agents.registry import ToolClass, ToolDeclaration, ToolRun, UnknownTool
+from operalta.agents.registry import ToolClass, ToolDeclaration, ToolResult, ToolRun, UnknownTool
 from operalta.agents.rules import EventKind
 from operalta.agents.steps import CallResult, ToolCall, denied, failed, succeeded
 from operalta.agents.tool_functions import ToolWork, preview
@@ -196,7 +199,8 @@ async def _carry_out_outside(attempt: Attempt, accepted: _Accepted, approval: Ro
             return
     work = ToolWork(None)
     try:
-        result = succeeded(call, await _run_of(accepted.tool)(work, accepted.arguments))
+        given = await unless_stopped(attempt.claim, _run_of(accepted.tool)(work, accepted.arguments))
+        result = succeeded(call, given) if given is not None else failed(call, _STOPPED_MIDWAY)
     except Refusal as refusal:
         result = failed(call, refusal.public_text)
     async with attempt.scope() as scope:
@@ -277,6 +281,22 @@ async def _finish(
     used = str(approval["id"]) if approval else None
     await record(scope, Action.TOOL_CALLED, "tool", accepted.tool.name, ended, run=str(run), approval=used)
     await attempt.result(scope, accepted.call, result)
+
+
+_STOPPED_MIDWAY = "It was stopped while it was under way. What it did outside, if anything, is not known."
+
+
+async def unless_stopped(claim: Claim, work: Awaitable[ToolResult]) -> ToolResult | None:
+    """Return what `work` gives; None where the person stopped the run first, which ends the work at once."""
+    under_way = asyncio.ensure_future(work)
+    stopped = asyncio.ensure_future(claim.stop.wait())
+    try:
+        await asyncio.wait({under_way, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        return under_way.result() if under_way.done() else None
+    finally:
+        for task in (under_way, stopped):
+            task.cancel()
+        await asyncio.wait({under_way, stopped})
 
 
 def _run_of(tool: ToolDeclaration) -> ToolRun:
