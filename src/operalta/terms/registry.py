@@ -45,6 +45,7 @@ def _reference(decorated: Callable[..., Any] | type) -> CodeReference:
         _, line = inspect.getsourcelines(decorated)
     except (OSError, TypeError):
         line = 0
-    parts = file.parts
-    below = parts[parts.index("operalta") :] if "operalta" in parts else parts[-1:]
+    # As many parts as the module's name has: folders above the package may be called as it is.
+    depth = decorated.__module__.count(".") + (2 if file.name == "__init__.py" else 1)
+    below = file.parts[-depth:]
     return CodeReference(decorated.__module__, decorated.__qualname__, "/".join(below), line)
