@@ -152,8 +152,8 @@ def _shake_hands(stage: Stage, port: int, version: ssl.TLSVersion, suites: str) 
             client.wrap_socket(connection, server_hostname="localhost") as secured,
         ):
             return secured.version() or "nothing"
-    except (ssl.SSLEOFError, ConnectionError):
-        return _REFUSED  # the other side hung up during the handshake
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError):
+        return _REFUSED  # the other side hung up during the handshake; Python 3.11.2 calls that a zero return
     except ssl.SSLError as error:
         # An alert from the other side; whatever else fails, fails on this side and proves nothing.
         return _REFUSED if "ALERT" in (error.reason or "") else f"failed on this side: {error.reason}"
