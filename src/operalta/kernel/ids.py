@@ -11,7 +11,6 @@ from uuid import UUID
 PersonId = NewType("PersonId", UUID)
 CompanyId = NewType("CompanyId", UUID)
 SessionId = NewType("SessionId", UUID)
-MembershipId = NewType("MembershipId", UUID)
 InvitationId = NewType("InvitationId", UUID)
 RecordId = NewType("RecordId", UUID)
 MetricId = NewType("MetricId", UUID)

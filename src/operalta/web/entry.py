@@ -16,14 +16,13 @@ from typing import Annotated
 from fastapi import Path, Request
 
 from operalta.access.rules import Permission
-from operalta.db.errors import SessionEnded
 from operalta.db.permission import require
 from operalta.db.scope import Origin, Scope, open_company_scope, open_person_scope
 from operalta.guard import rules
 from operalta.guard.rules import Rule, Subjects
 from operalta.guard.subjects import person_identity
 from operalta.identity.tokens import AccessClaims, InvalidToken
-from operalta.kernel.errors import NotAllowed, NotSignedIn, Refusal
+from operalta.kernel.errors import NotAllowed, NotSignedIn
 from operalta.kernel.ids import RequestId
 from operalta.terms.registry import upholds
 from operalta.web import cookies
@@ -229,9 +228,8 @@ async def _renew(request: Request, services: Services, origin: Origin) -> Access
     await services.limiter.admit(rules.REFRESH, Subjects(identity=f"refresh:{refresh[:32]}", address=origin.address))
     try:
         renewed = await services.sessions.refresh(refresh, device)
-    except (SessionEnded, Refusal) as refused:
-        if isinstance(refused, NotSignedIn):
-            remember_session(request, SessionCookies())
+    except NotSignedIn:
+        remember_session(request, SessionCookies())
         raise
     remember_session(request, SessionCookies(renewed.access_token, renewed.refresh_token, renewed.device_secret))
     return services.tokens.verify_access(renewed.access_token)
