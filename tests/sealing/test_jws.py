@@ -2,17 +2,20 @@
 
 import base64
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from joserfc import jws as joserfc_jws
 from joserfc.jwk import ECKey, OctKey
 
 from operalta.sealing.errors import BadSignature, UnusableKey
 from operalta.sealing.jws import (
+    LONGEST_COMPACT,
     JoseKey,
     decode_base64url,
     encode_base64url,
@@ -31,15 +34,12 @@ REFUSED_ON_PURPOSE = {
     ("json_web_signature_test.json", 347): "the key is for ES521, which is not an algorithm",
     ("json_web_signature_test.json", 350): "the key is for PS256, the token says PS384",
     ("json_web_signature_test.json", 351): "the key is for ES521, which is not an algorithm",
-    ("json_web_signature_test.json", 372): "a sign that is not base64url",
-    ("json_web_signature_test.json", 373): "a sign that is not base64url",
+    **{("json_web_signature_test.json", number): "the secret is 32 zero bytes" for number in (357, 358, 359)},
+    **{("json_web_signature_test.json", number): "as before, and a sign is not base64url" for number in (372, 373)},
+    **{("json_web_signature_test.json", number): "the secret is 32 zero bytes" for number in (376, 377)},
     ("json_web_crypto_test.json", 50): "encrypted, not signed",
     ("json_web_crypto_test.json", 67): "encrypted, not signed",
 }
-
-# Labelled invalid for wrong padding, but no padding is in them: sign for sign, and with the same key, they are
-# number 357, which is labelled valid. No verifier can satisfy both labels; the test computes this contradiction.
-CONTRADICTED = {("json_web_signature_test.json", 367), ("json_web_signature_test.json", 370)}
 
 Jwk = dict[str, Any]
 
@@ -75,25 +75,16 @@ def test_public_vectors_give_no_false_accept() -> None:
     if not VECTORS.is_dir():
         pytest.skip("not run: the public JOSE vectors are not at hand")
     outcomes: Counter[str] = Counter()
-    valid_ones = {
-        (json.dumps(group["private"]), compact)
-        for _, _, group, compact, valid in vectors()
-        if valid and isinstance(compact, str)
-    }
-    contradicted: set[tuple[str, int]] = set()
     false_accepts: list[tuple[str, int]] = []
     refused: set[tuple[str, int]] = set()
     for file, number, group, compact, valid in vectors():
         accepted = is_accepted(group, compact)
         outcomes[f"valid={valid} accepted={accepted}"] += 1
-        if not valid and isinstance(compact, str) and (json.dumps(group["private"]), compact) in valid_ones:
-            contradicted.add((file, number))
-        elif accepted and not valid:
+        if accepted and not valid:
             false_accepts.append((file, number))
         if valid and not accepted:
             refused.add((file, number))
-    print(dict(outcomes), REFUSED_ON_PURPOSE, CONTRADICTED)  # noqa: T201 - the list is the test's output
-    assert contradicted == CONTRADICTED
+    print(dict(outcomes), REFUSED_ON_PURPOSE)  # noqa: T201 - the list is the test's output
     assert false_accepts == []
     assert refused == set(REFUSED_ON_PURPOSE)
     assert sum(outcomes.values()) == 510
@@ -196,12 +187,39 @@ def test_a_token_has_one_spelling() -> None:
             verify_compact(compact, KEYS)
 
 
+def test_a_token_has_a_greatest_length() -> None:
+    header = {"alg": "ES256", "kid": "k1"}
+    spent = len(signed(header, b""))
+    assert verify_compact(signed(header, bytes((LONGEST_COMPACT - spent) * 3 // 4)), KEYS)
+    with pytest.raises(BadSignature):
+        verify_compact(signed(header, bytes((LONGEST_COMPACT - spent) * 3 // 4 + 2)), KEYS)
+
+
 @pytest.mark.proves("3.3.3")
 def test_every_altered_sign_is_noticed() -> None:
     for position, sign in enumerate(GOOD):
         altered = GOOD[:position] + ("A" if sign != "A" else "B") + GOOD[position + 1 :]
         with pytest.raises(BadSignature):
             verify_compact(altered, KEYS)
+
+
+@pytest.mark.proves("3.3.3")
+def test_form_and_algorithm_are_decided_before_the_library_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a release of it that forgives more changes nothing."""
+
+    def accept(*_: object, **__: object) -> None:
+        pass
+
+    monkeypatch.setattr(joserfc_jws, "deserialize_compact", accept)
+    good = {"alg": "ES256", "kid": "k1"}
+    signature = encode_base64url(bytes(64))
+    verify_compact(f"{signed(good).rpartition('.')[0]}.{signature}", KEYS)
+    for header in ({**good, "alg": "ES384"}, {**good, "typ": None}, {**good, "typ": "x" * 600}, {**good, "b64": "x"}):
+        with pytest.raises(BadSignature):
+            verify_compact(signed(header), KEYS)
+    for bad in (f"{signature}==", f"{signature[:-1]}B", f"{signature}.", f"{signature}+"):
+        with pytest.raises(BadSignature):
+            verify_compact(f"{signed(good).rpartition('.')[0]}.{bad}", KEYS)
 
 
 @pytest.mark.proves("3.3.3")
@@ -239,6 +257,7 @@ def test_a_public_key_does_not_serve_as_a_secret() -> None:
         {"x": "AAAA"},
         {"y": JWK["x"]},
         {"d": "AAAA"},
+        {"d": PRIVATE.as_dict(private=True)["d"]},
     ],
 )
 def test_a_key_that_is_not_exactly_for_this_is_refused(change: Jwk) -> None:
@@ -246,8 +265,51 @@ def test_a_key_that_is_not_exactly_for_this_is_refused(change: Jwk) -> None:
         verification_key({**JWK, **change})
 
 
+def secret_jwk(size: int, secret: bytes) -> Jwk:
+    return {"kty": "oct", "alg": f"HS{size}", "kid": "s", "k": encode_base64url(secret)}
+
+
+@pytest.mark.parametrize("size", [256, 384, 512])
+def test_a_secret_key_is_as_long_as_its_hash_and_not_one_byte_repeated(size: int) -> None:
+    secret = bytes(range(size // 8))
+    assert verification_key(secret_jwk(size, secret)).algorithm == f"HS{size}"
+    for weak in (secret[:-1], bytes(size // 8), b"\xff" * 64, b""):
+        with pytest.raises(UnusableKey):
+            verification_key(secret_jwk(size, weak))
+
+
+def rsa_jwk(modulus: int, exponent: int = 65_537) -> Jwk:
+    n, e = (encode_base64url(number.to_bytes((number.bit_length() + 7) // 8)) for number in (modulus, exponent))
+    return {"kty": "RSA", "alg": "RS256", "kid": "r", "n": n, "e": e}
+
+
+def guessable_modulus(bits: int) -> int:
+    """A number with the mark of CVE-2017-15361, of some 2,048 bits."""
+    primes = [number for number in range(3, 168) if all(number % divisor for divisor in range(2, number))]
+    product = math.prod(primes)
+    found = pow(65_537, 7, product) + product * (1 << (bits - product.bit_length()))
+    return found if found % 2 else found + product
+
+
+@pytest.mark.filterwarnings("ignore::joserfc.errors.SecurityWarning")  # the weak keys are the point
+def test_an_rsa_key_has_a_fitting_size_and_exponent_and_no_known_flaw() -> None:
+    modulus = rsa.generate_private_key(65_537, 2048).public_key().public_numbers().n
+    assert verification_key(rsa_jwk(modulus)).algorithm == "RS256"
+    assert guessable_modulus(2048).bit_length() in range(2048, 8193)
+    for weak in (
+        rsa_jwk(modulus, 3),
+        rsa_jwk(modulus, 65_535),
+        rsa_jwk(modulus, 65_538),
+        rsa_jwk(modulus >> 8 | 1),
+        rsa_jwk(modulus << 7000 | 1),
+        rsa_jwk(guessable_modulus(2048)),
+    ):
+        with pytest.raises(UnusableKey):
+            verification_key(weak)
+
+
 def test_sets_with_one_name_twice_or_of_mixed_kinds_are_refused() -> None:
-    secret: Jwk = {"kty": "oct", "alg": "HS256", "kid": "s", "k": encode_base64url(bytes(range(32)))}
+    secret = secret_jwk(256, bytes(range(32)))
     assert len(verification_key_set({"keys": [JWK, {**JWK, "kid": "k2"}]})) == 2
     for keys in ([JWK, JWK], [JWK, secret], [], ["x"], None, [{**JWK, "use": "enc"}]):
         with pytest.raises(UnusableKey):

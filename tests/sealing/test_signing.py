@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from operalta.kernel import clock
 from operalta.sealing.errors import BadSignature, KeyFileDamaged, KeyFileExposed, UnusableKey
+from operalta.sealing.files import create_private
 from operalta.sealing.keys import RootKeys, new_root_key_text
 from operalta.sealing.signing import SigningKeyRing, SigningPurpose
 from tests.sealing.conftest import ROOT_TEXT
@@ -96,6 +98,36 @@ def test_rotation_keeps_the_old_key_for_the_overlap(
     ring.retire(HOUR)
     assert elsewhere.find(old.kid) is None
     assert elsewhere.find(new.kid) is not None
+
+
+def test_the_overlap_ends_to_the_second_and_only_the_newest_key_signs(
+    tmp_path: Path, roots: RootKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring, elsewhere = (SigningKeyRing(tmp_path, roots, ACCESS) for _ in range(2))
+    old = ring.current()
+    signature = old.sign(b"token")
+    long_after = old.created_at + timedelta(days=90)
+    monkeypatch.setattr(clock, "now", lambda: long_after)
+    new = ring.rotate(HOUR)
+    assert [each.current().kid for each in (ring, elsewhere)] == [new.kid, new.kid]
+    for seconds, verifies in ((3599, True), (3600, False)):
+        present = new.created_at + timedelta(seconds=seconds)
+        monkeypatch.setattr(clock, "now", lambda present=present: present)
+        ring.retire(HOUR)
+        found = elsewhere.find(old.kid)
+        assert (found is not None) is verifies
+        if found is not None:
+            found.verify(b"token", signature)
+    assert [key.kid for key in elsewhere.all_keys()] == [new.kid], "the newest stays, however old it is"
+
+
+def test_one_key_in_two_files_is_noticed(tmp_path: Path, roots: RootKeys) -> None:
+    ring = SigningKeyRing(tmp_path, roots, ACCESS)
+    twin = replace(ring.current(), sequence=2)
+    content = ring._encode(twin, private=True)  # pyright: ignore[reportPrivateUsage] - no other way makes such a file
+    create_private(tmp_path / ACCESS.value / "000002.json", content)
+    with pytest.raises(KeyFileDamaged, match="same key"):
+        SigningKeyRing(tmp_path, roots, ACCESS).current()
 
 
 def test_a_ring_that_read_long_ago_sees_a_new_key(tmp_path: Path, roots: RootKeys) -> None:

@@ -194,13 +194,16 @@ def _no_constant(name: str) -> object:
 
 def _check_strength(key: _Key, algorithm: str) -> None:
     """Refuse keys that are too small for their algorithm, or of a kind that is known to be guessable."""
-    if isinstance(key, OctKey) and len(key.raw_value) < _HASH_BYTES[algorithm[2:]]:
-        raise UnusableKey("a secret key has at least the length of its hash (RFC 7518 section 3.2)")
+    if isinstance(key, OctKey):
+        if len(key.raw_value) < _HASH_BYTES[algorithm[2:]]:
+            raise UnusableKey("a secret key has at least the length of its hash (RFC 7518 section 3.2)")
+        if len(set(key.raw_value)) == 1:
+            raise UnusableKey("a secret key whose bytes are all the same is no secret")
     if isinstance(key, RSAKey):
         public = key.public_key
         numbers = public.public_numbers()
-        if public.key_size not in _RSA_BITS or numbers.e < _SMALLEST_RSA_EXPONENT or numbers.e % 2 == 0:
-            raise UnusableKey("an RSA key has 2,048 to 8,192 bits and an odd exponent from 65,537")
+        if public.key_size not in _RSA_BITS or numbers.e < _SMALLEST_RSA_EXPONENT:
+            raise UnusableKey("an RSA key has 2,048 to 8,192 bits and an exponent from 65,537")
         if _is_roca(numbers.n):
             raise UnusableKey("the RSA key was made by a library whose keys can be factored (CVE-2017-15361)")
 
