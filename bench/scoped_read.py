@@ -1,6 +1,6 @@
 """One scoped read, taken apart: how many round trips it makes, and what each layer costs, as ratios within one run.
 
-    ./operalta bench            (or: .venv/bin/python -m bench.scoped_read)
+    ./operalta bench scoped_read            (or: .venv/bin/python -m bench.scoped_read)
 
 Starts its own PostgreSQL in a temporary folder; prints medians of paired runs and never judges.
 """

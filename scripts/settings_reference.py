@@ -32,6 +32,15 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "`redis+cluster://` or `rediss+cluster://`. The embedded one unless set.",
         "smtp_url": "The relay that mail leaves by: `smtp://user:password@host:port`, which changes to TLS first, or "
         "`smtps://…`. Without it the local profile keeps mail in the operator's outbox.",
+        "sms_provider": "Who carries codes by SMS. With `none` the local profile keeps them in the operator's outbox, "
+        "and production offers none.",
+        "sms_account": "Twilio: the Account SID. Bird: the workspace's id.",
+        "sms_sender": "Twilio: the number that codes come from, or the SID of a messaging service (`MG…`). Bird: the "
+        "id of the SMS channel.",
+        "sms_api_url": "The provider's address where it is not the usual one. It may lie on a private network, and be "
+        "`http://` on this machine alone.",
+        "sms_countries": 'The countries that codes may be sent to (ISO 3166-1), such as `["CH", "DE"]`. A provider '
+        "needs at least one.",
         "egress_exemptions": "Exact destinations on private networks that agents may reach all the same, such as "
         '`["127.0.0.1:9000"]`.',
         "bcrypt_cost": "How costly it is to guess at passwords, 4 to 16; production takes 12 or more.",
@@ -70,6 +79,9 @@ With `OPERALTA_PROFILE=production` a process ends at once, with the list of what
 - `OPERALTA_BCRYPT_COST` is 12 or more;
 - `OPERALTA_SMTP_URL` is set: the outbox page is for local use only.
 
+With `OPERALTA_SMS_PROVIDER` any profile asks for `OPERALTA_SMS_ACCOUNT`, `OPERALTA_SMS_SENDER`,
+`OPERALTA_SMS_COUNTRIES` and the provider's secrets.
+
 ## Secrets
 
 Secrets are files, one each, that only their owner may read; a file that others can read, or with fewer than 32 bytes,
@@ -82,6 +94,9 @@ is refused. `up` and `migrate` make what is missing. To bring your own, put them
 | `pepper-1` | goes into every password's hash; without it no password can be checked |
 | `refresh-key` | the secrets of sessions are derived from it; a new one signs everybody out |
 | `limit-key` | keys the digests under which rate limits count |
+| `code-key` | keys the digests of one-time and recovery codes; with a new one they all become void |
+| `sms-token` | what the SMS provider knows us by: Twilio's auth token, Bird's access key; you provide it |
+| `sms-signing-key` | Bird alone: the key of its webhook subscription; you provide it |
 | `redis` | the password of the embedded Valkey |
 | `database-postgres` | the superuser's password of the embedded PostgreSQL |
 | `database-operalta_…` | one password for each database role |

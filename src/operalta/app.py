@@ -14,10 +14,16 @@ from operalta.audit import inventory as audit_inventory
 from operalta.db import inventory as db_inventory
 from operalta.db.pools import Pool
 from operalta.delivery import inventory as delivery_inventory
+from operalta.delivery.sms.channel import wire_of
+from operalta.delivery.sms.receipts import Receipts
 from operalta.guard import inventory as guard_inventory
 from operalta.guard.limiter import Limiter
 from operalta.identity import inventory as identity_inventory
 from operalta.identity.accounts import Accounts
+from operalta.identity.factors.authenticators import AuthenticatorSecrets
+from operalta.identity.factors.enrolment import Enrolment
+from operalta.identity.factors.passkeys import Passkeys
+from operalta.identity.factors.proving import Proving
 from operalta.identity.passwords import PasswordHasher
 from operalta.identity.sessions import Sessions
 from operalta.identity.tokens import AccessTokens, issuer_name
@@ -50,9 +56,12 @@ def build(settings: Settings) -> FastAPI:
         issuer=issuer_name(settings.base_url, settings.profile.value),
         audience="operalta",
     )
-    hasher = PasswordHasher({1: settings.secret("pepper-1")}, cost=settings.bcrypt_cost, queue_limit=HASHING_QUEUE)
+    hasher = PasswordHasher(settings.peppers(), cost=settings.bcrypt_cost, queue_limit=HASHING_QUEUE)
     signin, web = _pool(settings, DatabaseRole.SIGNIN), _pool(settings, DatabaseRole.WEB)
-    sessions = Sessions(signin, hasher, tokens, settings.secret("refresh-key"))
+    sessions = Sessions(signin, hasher, tokens, settings.secret("refresh-key"), settings.session_days)
+    code_key, shared = settings.secret("code-key"), AuthenticatorSecrets(roots)
+    proving = Proving(signin, code_key, shared, settings.allows_country if settings.offers_sms else None)
+    enrolment = Enrolment(signin, proving, shared, code_key)
     limiter = Limiter(settings.redis_address, digest_key=settings.secret("limit-key"))
     services = Services(
         settings=settings,
@@ -62,6 +71,10 @@ def build(settings: Settings) -> FastAPI:
         tokens=tokens,
         accounts=Accounts(signin, hasher, sessions, sign_up_is_open=settings.sign_up is SignUp.OPEN),
         sessions=sessions,
+        proving=proving,
+        enrolment=enrolment,
+        passkeys=Passkeys(signin, sessions, enrolment, settings.base_url),
+        sms_receipts=Receipts(web, wire_of(settings)),
         files=FileStore(settings.workspaces_path, FileLimits(file_bytes=settings.upload_limit_bytes)),
         audit_keys=SigningKeyRing(settings.var / "signing-keys", roots, SigningPurpose.AUDIT),
     )
@@ -70,6 +83,7 @@ def build(settings: Settings) -> FastAPI:
     async def lifespan(_application: FastAPI) -> AsyncGenerator[None]:
         await signin.open()
         await web.open()
+        hasher.start()
         try:
             yield
         finally:

@@ -10,6 +10,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import typer
 from pydantic import ValidationError
@@ -26,6 +27,8 @@ application = typer.Typer(
 )
 audit_commands = typer.Typer(help="The audit log.", no_args_is_help=True)
 application.add_typer(audit_commands, name="audit")
+people_commands = typer.Typer(help="People and their accounts; each use leaves an audit event.", no_args_is_help=True)
+application.add_typer(people_commands, name="people")
 
 PROJECT = Path(__file__).resolve().parents[2]
 FAULT_FOUND = 3
@@ -38,6 +41,7 @@ def main() -> None:
 
     from operalta.db.errors import DatabaseOutOfReach, PolicyGaps, SchemaFromTheFuture
     from operalta.operations.deployment import AlreadyRunning, CannotStart
+    from operalta.operations.people import CannotHelp
     from operalta.operations.privileges import CannotLeaveRoot
     from operalta.operations.servers import ServerFailed
 
@@ -47,6 +51,7 @@ def main() -> None:
         _say(str(refusal))
         sys.exit(FAULT_FOUND)
     except (
+        CannotHelp,
         CannotStart,
         ServerFailed,
         CannotLeaveRoot,
@@ -202,6 +207,72 @@ def audit_verify(
         raise typer.Exit(FAULT_FOUND)
     if report.verdict is LogVerdict.COULD_NOT_CHECK:
         raise typer.Exit(COULD_NOT_CHECK)
+
+
+Reason = Annotated[str, typer.Option(help="Why; it stays in the audit log.", prompt="Why")]
+PersonArgument = Annotated[UUID, typer.Argument(metavar="ID", help="The person's id, from `people find`.")]
+
+
+@people_commands.command("find")
+def people_find(
+    wanted: Annotated[str, typer.Argument(metavar="TEXT", help="A part of an address or a name, or an id.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the people as JSON.")] = False,
+) -> None:
+    """Find people by a part of their address or name, with their sessions and second factors; at most 50.
+
+    Ends with 1 where there is nobody.
+
+    Example: operalta people find ada@ --json
+    """
+    import asyncio
+
+    from operalta.operations.people import find_people
+
+    found = asyncio.run(find_people(load_settings(), wanted))
+    if as_json:
+        print(json.dumps([asdict(each) for each in found], indent=2, default=str))
+    for each in () if as_json else found:
+        factors = f"{each.phones} phones, {each.authenticators} apps, {each.passkeys} passkeys"
+        seen = f"seen {each.last_seen_at:%Y-%m-%d %H:%M}" if each.last_seen_at else "never seen"
+        print(f"{each.id}  {each.email}  {each.name}{'  (operator)' if each.is_operator else ''}")
+        print(f"    {each.live_sessions} sessions, {seen}; {factors}, {each.recovery_codes} recovery codes")
+    if not found:
+        _say("nobody was found")
+        raise typer.Exit(1)
+
+
+@people_commands.command("sign-out")
+def people_sign_out(person: PersonArgument, reason: Reason) -> None:
+    """End every session of a person at once.
+
+    Example: operalta people sign-out 01a20f8d-656f-78da-848b-e6cfcfa893b1 --reason "laptop stolen"
+    """
+    import asyncio
+
+    from operalta.operations.people import sign_out
+
+    print(f"{asyncio.run(sign_out(load_settings(), person, reason))} sessions have ended.")
+
+
+@people_commands.command("reset-factors")
+def people_reset_factors(
+    person: PersonArgument,
+    reason: Reason,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Take all second factors and recovery codes of a person away and sign them out. They are told by mail.
+
+    Their password alone opens the account then, so make sure who is asking.
+
+    Example: operalta people reset-factors 01a20f8d-656f-78da-848b-e6cfcfa893b1 --reason "phone lost, seen in person"
+    """
+    import asyncio
+
+    from operalta.operations.people import reset_factors
+
+    if not yes:
+        typer.confirm("The password alone will open this account. Go on?", abort=True)
+    print(f"{asyncio.run(reset_factors(load_settings(), person, reason))} second factors were taken away.")
 
 
 @application.command()

@@ -4,13 +4,14 @@ Secrets are files of mode 0600 below `var/secrets`, made at first start by the e
 through `OPERALTA_SECRETS_DIR` by a secret store. No secret has a default.
 """
 
+import ipaddress
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import quote, urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from operalta.terms.registry import upholds
@@ -31,6 +32,14 @@ class SignUp(StrEnum):
 
     OPEN = "open"
     INVITED = "invited"
+
+
+class SmsProvider(StrEnum):
+    """Who carries SMS."""
+
+    NONE = "none"
+    TWILIO = "twilio"
+    BIRD = "bird"
 
 
 class DatabaseRole(StrEnum):
@@ -66,6 +75,15 @@ class Settings(BaseSettings):
     sign_up: SignUp = SignUp.OPEN
     smtp_url: str | None = Field(default=None, description="smtp://user:password@host:port or smtps://…")
     mail_from: str = "Operalta <no-reply@localhost>"
+    sms_provider: SmsProvider = Field(default=SmsProvider.NONE, description="Who carries codes by SMS.")
+    sms_account: str | None = Field(default=None, description="Twilio's Account SID, Bird's workspace id.")
+    sms_sender: str | None = Field(
+        default=None, description="Twilio: a number or a messaging service (MG…). Bird: a channel id."
+    )
+    sms_api_url: str | None = Field(default=None, description="The provider's address, unless it is the usual one.")
+    sms_countries: tuple[Annotated[str, StringConstraints(to_upper=True)], ...] = Field(
+        default=(), description='The countries that codes may be sent to, such as ["CH", "DE"].'
+    )
     security_contact: str = "security@localhost"
     egress_exemptions: tuple[str, ...] = Field(
         default=(), description='Exact destinations that may be local, such as ["127.0.0.1:9000"].'
@@ -75,6 +93,9 @@ class Settings(BaseSettings):
     tls_key: Path | None = None
     trusted_proxies: tuple[str, ...] = ()
     bcrypt_cost: Annotated[int, Field(ge=4, le=16, description="Production takes 12 and more.")] = 12
+    session_days: Annotated[
+        int, Field(ge=1, le=365, description="Days after which a session ends, however often it is used.")
+    ] = 90
     database_pool_size: Annotated[int, Field(ge=1, le=200)] = 8
 
     @model_validator(mode="after")
@@ -94,6 +115,24 @@ class Settings(BaseSettings):
             raise ValueError("production needs more: " + "; ".join(problems))
         return self
 
+    @model_validator(mode="after")
+    def _sms_is_complete(self) -> Self:
+        problems: list[str] = []
+        if self.sms_provider is not SmsProvider.NONE:
+            if not self.sms_account:
+                problems.append("set OPERALTA_SMS_ACCOUNT to Twilio's Account SID or Bird's workspace id")
+            if not self.sms_sender:
+                problems.append("set OPERALTA_SMS_SENDER to the number, messaging service or channel to send from")
+            if not self.sms_countries:
+                problems.append("set OPERALTA_SMS_COUNTRIES to the countries that codes may be sent to")
+        if unknown := _unknown_countries(self.sms_countries):
+            problems.append(f"OPERALTA_SMS_COUNTRIES takes codes of ISO 3166-1 such as CH, not {', '.join(unknown)}")
+        if self.sms_api_url is not None and not _may_carry_secrets(self.sms_api_url):
+            problems.append("OPERALTA_SMS_API_URL must begin with https://, or be http:// on this machine")
+        if problems:
+            raise ValueError("SMS needs more: " + "; ".join(problems))
+        return self
+
     @property
     def base_url(self) -> str:
         """The origin that links and cookies belong to."""
@@ -101,8 +140,22 @@ class Settings(BaseSettings):
 
     @property
     def uses_outbox(self) -> bool:
-        """Whether mail and SMS land in the operator's outbox page instead of leaving."""
+        """Whether mail lands in the operator's outbox page instead of leaving."""
         return self.profile is Profile.LOCAL and self.smtp_url is None
+
+    @property
+    def sms_uses_outbox(self) -> bool:
+        """Whether SMS land there instead of leaving; mail may leave all the same."""
+        return self.profile is Profile.LOCAL and self.sms_provider is SmsProvider.NONE
+
+    @property
+    def offers_sms(self) -> bool:
+        """Whether codes by SMS can be had: through a provider, or in the outbox of the local profile."""
+        return self.sms_provider is not SmsProvider.NONE or self.sms_uses_outbox
+
+    def allows_country(self, country: str) -> bool:
+        """Tell whether codes may be sent to a country (ISO 3166-1 alpha-2); the outbox takes all where none is set."""
+        return country in self.sms_countries or (self.sms_uses_outbox and not self.sms_countries)
 
     @property
     def var(self) -> Path:
@@ -140,6 +193,19 @@ class Settings(BaseSettings):
             raise SettingsError(f"{path} is weak: it needs at least {MINIMUM_SECRET_BYTES} bytes")
         return value
 
+    @upholds("2.1.1")
+    def peppers(self) -> dict[int, bytes]:
+        """Return the secrets `pepper-1`, `pepper-2` and so on by their number; the highest keys new passwords.
+
+        Raise SettingsError where there is none, or one that is open or weak.
+        """
+        numbers = sorted(
+            int(path.name.removeprefix("pepper-"))
+            for path in self.secrets_path.glob("pepper-*")
+            if path.name.removeprefix("pepper-").isdecimal()
+        )
+        return {number: self.secret(f"pepper-{number}") for number in numbers or [1]}
+
     def database_dsn(self, role: DatabaseRole) -> str:
         """Return the connection address of one database role, password included."""
         if self.database_url is not None and role is DatabaseRole.OWNER:
@@ -164,3 +230,30 @@ class Settings(BaseSettings):
             return self.redis_url
         password = quote(self.secret("redis").decode(), safe="")
         return f"unix://:{password}@{self.socket_path}/valkey.sock"
+
+
+def is_this_machine(host: str) -> bool:
+    """Tell whether `host` (a name, or an address without brackets) is the machine that this runs on."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _may_carry_secrets(url: str) -> bool:
+    """Tell whether what is sent to `url` can be read by its receiver alone."""
+    try:
+        parts = urlsplit(url)
+        host, _port = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    plain = not (parts.query or parts.fragment or parts.username or parts.password)
+    return bool(host) and plain and (parts.scheme == "https" or (parts.scheme == "http" and is_this_machine(host)))
+
+
+def _unknown_countries(codes: tuple[str, ...]) -> list[str]:
+    if not codes:
+        return []
+    import phonenumbers  # it takes a moment to load, and most commands send no SMS
+
+    return [code for code in codes if code not in phonenumbers.SUPPORTED_REGIONS]

@@ -1,4 +1,4 @@
-"""The worker process, wired: agents' runs, mail, the sealing of the audit log, maintenance."""
+"""The worker process, wired: agents' runs, mail and SMS, the sealing of the audit log, maintenance."""
 
 import asyncio
 import signal

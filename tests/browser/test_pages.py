@@ -21,9 +21,13 @@ Founder: TypeAlias = tuple[Person, list[str], StorageState]
 
 FOR_VISITORS = (
     "sign-in", "sign-up", "reset", "trust", "trust/2.2.2", "password-reset/confirm?token=x", "verify-email?token=x",
+    "trust-device?token=x", "nowhere",
+)  # fmt: skip
+FOR_PEOPLE = (
+    "companies", "security", "security/factors/phone", "security/factors/authenticator",
+    "security/factors/authenticator/confirm", "security/factors/passkey", "step-up?next=/security", "outbox", "trust",
     "nowhere",
 )  # fmt: skip
-FOR_PEOPLE = ("companies", "security", "outbox", "trust", "nowhere")
 IN_COMPANY = (
     "chat", "chat/{conversation}", "approvals", "approvals?state=decided", "approvals/{approval}", "agents",
     "agents/{agent}", "memory", "memory?kind=experiment", "memory/{record}", "metrics", "metrics/{metric}", "files",
@@ -70,6 +74,9 @@ def _addresses(ada: Person) -> list[str]:
     document = Path(__file__)
     ada.upload(document)
     found["file"] = _last(page.url)
+    page.goto(f"{ada.base_url}/security/factors/authenticator")
+    page.get_by_role("button", name="Continue").click()
+    page.wait_for_url("**/confirm")
     inside = [f"{ada.company}/{name.format_map(found)}" for name in IN_COMPANY]
     return inside + [f"{ada.base_url}/{name}" for name in FOR_PEOPLE]
 

@@ -10,13 +10,13 @@ from uuid import UUID, uuid4
 import pytest
 
 from operalta.db.scope import Origin, open_person_scope
-from operalta.delivery.errors import MailDelayed
+from operalta.delivery.errors import DeliveryDelayed
 from operalta.delivery.outbox import list_outbox
 from operalta.delivery.relay import Relay as RelayAddress
 from operalta.delivery.rules import MOST_ATTEMPTS
 from operalta.delivery.sender import Sender
 from operalta.kernel.errors import NotFound
-from operalta.settings import Settings, SettingsError
+from operalta.settings import Profile, Settings, SettingsError
 from tests.conftest import Pools, Servers, World
 from tests.delivery.smtp_server import Relay, running
 
@@ -99,7 +99,7 @@ async def test_a_relay_that_is_down_is_tried_again_with_a_fresh_link(
     message = enqueue()
     async with running(Relay()) as relay:
         pass
-    with pytest.raises(MailDelayed):
+    with pytest.raises(DeliveryDelayed):
         await through(servers, pools, relay).deliver(message)
     assert stored(servers, message)["status"] == "queued"
     async with running(relay):
@@ -119,7 +119,7 @@ async def test_what_the_relay_defers_is_tried_a_fixed_number_of_times(
     setattr(relay, answer, "451 later")
     async with running(relay):
         for _ in range(MOST_ATTEMPTS - 1):
-            with pytest.raises(MailDelayed):
+            with pytest.raises(DeliveryDelayed):
                 await through(servers, pools, relay).deliver(message)
         await through(servers, pools, relay).deliver(message)
         assert (stored(servers, message)["status"], relay.mails) == ("failed", [])
@@ -159,7 +159,7 @@ async def test_a_relay_elsewhere_that_offers_no_tls_gets_nothing(
     message = enqueue()
     monkeypatch.setattr(RelayAddress, "is_local", False)
     async with running(Relay()) as relay:
-        with pytest.raises(MailDelayed):
+        with pytest.raises(DeliveryDelayed):
             await through(servers, pools, relay).deliver(message)
     assert (relay.mails, relay.envelopes) == ([], [])
 
@@ -183,8 +183,8 @@ async def test_the_outbox_is_for_the_operator_of_the_local_profile_alone(
     assert len(kept) == 1
     assert digests(servers, message) == [hashlib.sha256(token_in(kept[0].body).encode()).digest()]
     assert stored(servers, message)["status"] == "sent"
-    production = Settings.model_construct(profile="production", smtp_url=None)
-    with pytest.raises(SettingsError):
+    production = servers.settings.model_copy(update={"profile": Profile.PRODUCTION})
+    with pytest.raises(SettingsError, match="OPERALTA_SMTP_URL"):
         Sender(pools.job, production)
 
 

@@ -59,8 +59,8 @@ def test_names_of_rules_and_limits_are_unique() -> None:
     assert len(set(names)) == len(names)
 
 
-def test_only_reading_stays_open_without_the_store() -> None:
-    assert {rule.name for rule in rules.rules() if not rule.critical} == {"read", "page"}
+def test_only_reading_and_leaving_stay_open_without_the_store() -> None:
+    assert {rule.name for rule in rules.rules() if not rule.critical} == {"read", "page", "sign-out"}
 
 
 @pytest.mark.parametrize(("name", "limit", "window"), [('a"b', 1, 1), ("a", 0, 1), ("a", 20_001, 1), ("a", 1, 0)])

@@ -12,12 +12,14 @@ import pytest
 
 from operalta.identity.accounts import Accounts
 from operalta.identity.passwords import PasswordHasher
-from operalta.identity.sessions import Sessions, SignedIn
+from operalta.identity.sessions import SecondFactorNeeded, Sessions, SignedIn
 from operalta.identity.tokens import AccessTokens, issuer_name
 from operalta.sealing.keys import RootKey, RootKeys, new_root_key_text
 from operalta.sealing.signing import SigningKeyRing, SigningPurpose
+from operalta.settings import DatabaseRole
 from tests.conftest import Pools, Servers
 
+CLIENT = {"user_agent": "Mozilla/5.0 (X11; Linux) Firefox/150.0", "address": "192.0.2.7"}
 PASSWORD = "four wooden ladders lean"
 
 
@@ -45,17 +47,26 @@ class Identity:
     hasher: PasswordHasher
     pools: Pools
     owner: psycopg.Connection[dict[str, Any]]
+    job_dsn: str
 
     def rows(self, query: str, *parameters: object) -> list[dict[str, Any]]:
         return self.owner.execute(query, parameters).fetchall()  # pyright: ignore[reportArgumentType] - a test's literal
 
+    def take_messages(self) -> None:
+        """Do what the sender does first: look up whose addresses those are."""
+        with psycopg.connect(self.job_dsn, autocommit=True) as job:
+            for row in self.rows("SELECT id FROM delivery.messages WHERE status = 'queued' AND attempts = 0"):
+                job.execute("SELECT FROM elevated.take_message(%s)", (row["id"],))
+
     def mails(self, email: str) -> list[str]:
         """Which mails wait for an address, in order."""
+        self.take_messages()
         found = self.rows("SELECT kind FROM delivery.messages WHERE recipient = %s ORDER BY created_at, id", email)
         return [row["kind"] for row in found]
 
     def link(self, kind: str, email: str, *, expired: bool = False) -> str:
         """Do what the sender does: bind the digest of a fresh token to the latest mail of this kind, return it."""
+        self.take_messages()
         token = secrets.token_urlsafe(32)
         touched = self.owner.execute(
             """
@@ -78,13 +89,18 @@ class Identity:
         return email, self.rows("SELECT id FROM identity.people WHERE email = %s", email)[0]["id"]
 
     async def sign_in(self, email: str, password: str = PASSWORD, device: str | None = None) -> SignedIn:
-        return await self.sessions.sign_in(
-            email,
-            password,
-            device_secret=device,
-            user_agent="Mozilla/5.0 (X11; Linux) Firefox/150.0",
-            address="192.0.2.7",
-        )
+        """Sign in somebody who has no second factor."""
+        begun = await self.begin(email, password, device)
+        assert isinstance(begun, SignedIn)
+        return begun
+
+    async def begin(
+        self, email: str, password: str = PASSWORD, device: str | None = None
+    ) -> SignedIn | SecondFactorNeeded:
+        return await self.sessions.sign_in(email, password, device_secret=device, **CLIENT)
+
+    async def reset(self, token: str, password: str, device: str | None = None) -> SecondFactorNeeded | None:
+        return await self.accounts.reset_password(token, password, device_secret=device, **CLIENT)
 
     def secret_of(self, signed_in: SignedIn) -> str:
         """The access secret, as the web takes it from the verified token."""
@@ -98,4 +114,5 @@ async def identity(
     sessions = Sessions(pools.signin, hasher, tokens, secrets.token_bytes(32))
     accounts = Accounts(pools.signin, hasher, sessions)
     with servers.as_owner() as owner:
-        yield Identity(accounts, sessions, tokens, hasher, pools, owner)
+        job_dsn = servers.settings.database_dsn(DatabaseRole.JOB)
+        yield Identity(accounts, sessions, tokens, hasher, pools, owner, job_dsn)

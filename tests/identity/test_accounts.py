@@ -76,7 +76,7 @@ async def test_a_link_holds_once_and_in_its_time_and_for_its_purpose(identity: I
     assert not await identity.accounts.confirm_address(identity.link("confirm_sign_up", email, expired=True))
     token = identity.link("confirm_sign_up", email)
     with pytest.raises(LinkSpent):
-        await identity.accounts.reset_password(token, OTHER_PASSWORD)
+        await identity.reset(token, OTHER_PASSWORD)
     outcomes = await asyncio.gather(*(identity.accounts.confirm_address(token) for _ in range(5)))
     assert sorted(outcomes) == [False, False, False, False, True]
     for invented in ("", "short", "x" * 43, "\x00" * 43, "é" * 43, "x" * 10_000):
@@ -124,14 +124,14 @@ async def test_a_reset_ends_every_session_and_voids_other_links(identity: Identi
     await identity.accounts.request_password_reset(email)
     first, second = identity.link("reset_password", email), identity.link("reset_password", email)
     with pytest.raises(WeakPassword):
-        await identity.accounts.reset_password(first, "short")
-    await identity.accounts.reset_password(first, OTHER_PASSWORD)
+        await identity.reset(first, "short")
+    await identity.reset(first, OTHER_PASSWORD)
     assert not await _is_alive(identity, signed_in)
     with pytest.raises(SessionEnded):
         await identity.sessions.refresh(signed_in.refresh_token, signed_in.device_secret)
     for spent in (first, second):
         with pytest.raises(LinkSpent):
-            await identity.accounts.reset_password(spent, PASSWORD)
+            await identity.reset(spent, PASSWORD)
     with pytest.raises(WrongCredentials):
         await identity.sign_in(email)
     await identity.sign_in(email, OTHER_PASSWORD)

@@ -7,7 +7,7 @@ import pytest
 
 from operalta.identity.accounts import Accounts
 from operalta.identity.passwords import PasswordHasher
-from operalta.identity.sessions import Sessions
+from operalta.identity.sessions import Sessions, SignedIn
 from operalta.kernel.errors import Refusal
 from tests.identity.conftest import Identity
 
@@ -45,11 +45,12 @@ async def test_passwords_and_tokens_are_not_in_the_database(identity: Identity) 
             await accounts.sign_up("not an address", "Ada", malformed)
         await accounts.request_password_reset(email)
         link = identity.link("reset_password", email)
-        await accounts.reset_password(link, reset)
         about = {"user_agent": "x", "address": "192.0.2.7"}
+        await accounts.reset_password(link, reset, device_secret=None, **about)
         with suppress(Refusal):
             await sessions.sign_in(email, wrong, device_secret=None, **about)
         first = await sessions.sign_in(email, reset, device_secret=None, **about)
+        assert isinstance(first, SignedIn)
         second = await sessions.refresh(first.refresh_token, first.device_secret)
         await accounts.change_password(identity.secret_of(second), reset, changed)
     finally:

@@ -247,6 +247,7 @@ async def test_a_hash_of_a_lower_cost_is_renewed_at_sign_in_to_bcrypt_of_cost_12
         before = await sessions.sign_in(email, PASSWORD, device_secret=None, user_agent="x", address="192.0.2.7")
         stored = identity.rows("SELECT hash FROM identity.passwords WHERE person_id = %s", person)[0]["hash"]
         assert stored.startswith("$2b$12$")
+        assert isinstance(before, SignedIn)
         assert await _is_alive(identity, before)
         await sessions.sign_in(email, PASSWORD, device_secret=None, user_agent="x", address="192.0.2.7")
         unchanged = identity.rows("SELECT hash FROM identity.passwords WHERE person_id = %s", person)[0]["hash"]

@@ -234,6 +234,26 @@ def test_a_remembered_token_still_expires_and_ends_with_its_key(
         tokens.verify_access(fresh)
 
 
+@pytest.mark.proves("3.3.3")
+def test_a_token_of_the_key_before_holds_for_the_overlap_in_every_process(tmp_path: Path, move_time: MoveTime) -> None:
+    roots = RootKeys.from_text(new_root_key_text())
+    rings = [SigningKeyRing(tmp_path, roots, SigningPurpose.ACCESS_TOKEN) for _ in range(2)]
+    here, elsewhere = (AccessTokens(ring, issuer=ISSUER, audience=AUDIENCE) for ring in rings)
+    move_time(0)
+    rings[0].current()
+    move_time(HOUR.total_seconds() - 60)
+    token, unseen = issue(here), issue(here)
+    rings[0].rotate(HOUR)
+    move_time(HOUR.total_seconds())
+    rings[0].retire(HOUR)
+    assert elsewhere.verify_access(token).person_id == PERSON
+    assert elsewhere.verify_access(issue(here)).person_id == PERSON
+    rings[0].retire(timedelta(seconds=60))
+    for late in (token, unseen):
+        with pytest.raises(InvalidToken):
+            elsewhere.verify_access(late)
+
+
 def test_memory_is_bounded(ring: SigningKeyRing) -> None:
     tokens = AccessTokens(ring, issuer=ISSUER, audience=AUDIENCE, remembered=3)
     issued = [

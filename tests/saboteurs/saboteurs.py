@@ -58,6 +58,24 @@ def as_owner(stage: Stage, *statements: LiteralString) -> None:
             connection.execute(statement)
 
 
+@contextmanager
+def replaced(stage: Stage, function: str, *changes: tuple[str, str]) -> Generator[None]:
+    """Have one of the database's own functions read otherwise."""
+    with psycopg.connect(stage.settings.database_dsn(DatabaseRole.OWNER), autocommit=True) as connection:
+        connection.execute("SET ROLE operalta_definer")
+        row = connection.execute("SELECT pg_get_functiondef(%s::regprocedure)", (function,)).fetchone()
+        assert row is not None, "the function is there"
+        changed: str = row[0]
+        for before, after in changes:
+            assert before in changed, before
+            changed = changed.replace(before, after)
+        connection.execute(changed.encode())
+        try:
+            yield
+        finally:
+            connection.execute(str(row[0]).encode())
+
+
 def as_superuser(stage: Stage) -> psycopg.Connection[Any]:
     settings = stage.settings
     password = settings.secret("database-postgres").decode()
@@ -153,7 +171,7 @@ def cookies_go_with_every_site(stage: Stage) -> Generator[None]:
         yield
 
 
-_LIMIT = """
+LIMIT = """
 from dataclasses import replace
 from operalta.guard import rules
 from operalta.guard.rules import Dimension, Limit
@@ -166,13 +184,13 @@ rules.{rule} = replace(found, limits=limits)
 
 @saboteur("3.1.2", spares=("2.3.2", "3.3.1"))
 def password_resets_are_hardly_limited(stage: Stage) -> Generator[None]:
-    with patched(stage, WEB, _LIMIT.format(rule="PASSWORD_RESET")):
+    with patched(stage, WEB, LIMIT.format(rule="PASSWORD_RESET")):
         yield
 
 
 @saboteur("3.1.5", spares=("3.1.2",), soak=True)
 def the_chat_is_hardly_limited(stage: Stage) -> Generator[None]:
-    with patched(stage, WEB, _LIMIT.format(rule="CHAT")):
+    with patched(stage, WEB, LIMIT.format(rule="CHAT")):
         yield
 
 

@@ -5,9 +5,11 @@ import pytest
 from operalta.assurance.rules import Verdict
 from operalta.assurance.stage import Stage
 from operalta.assurance.verify import Report, all_probes, run_probes
+from tests.saboteurs import saboteurs, second_factors
 from tests.saboteurs.saboteurs import SABOTEURS, Saboteur, at_work
 
 pytestmark = [pytest.mark.xdist_group("deployment"), pytest.mark.timeout(300)]
+MODULES = (saboteurs, second_factors)
 PARAMETERS = [pytest.param(each, id=each.name, marks=[pytest.mark.soak] if each.soak else []) for each in SABOTEURS]
 
 
@@ -30,6 +32,7 @@ async def test_exactly_what_is_broken_turns_red(stage: Stage, chosen: Saboteur) 
 
 
 def test_saboteurs_break_only_what_is_probed() -> None:
+    assert {each.act.__module__ for each in SABOTEURS} == {module.__name__ for module in MODULES}
     known = all_probes().all().keys()
     for each in SABOTEURS:
         assert each.reddens | each.spares <= known, each.name

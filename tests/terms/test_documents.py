@@ -72,7 +72,7 @@ def commands_of(group: typer.Typer, before: str = "") -> set[str]:
     return found
 
 
-COMMANDS = commands_of(application) | {"test"}  # which the setup script knows itself
+COMMANDS = commands_of(application) | {"test", "bench"}  # which the setup script knows itself
 
 
 def unknown_commands(code: str) -> list[str]:

@@ -4,6 +4,7 @@ They follow the comment at the top of each template, which is the contract with 
 """
 
 from tests.web.samples_company import company_pages
+from tests.web.samples_factors import factor_pages, factors_with_errors, proving_pages
 from tests.web.samples_ground import ADA, Context, Sample, page, visitor
 from tests.web.samples_knowledge import file_pages, memory_pages, metric_pages, revenue
 from tests.web.samples_public import public_pages, signed_out
@@ -14,7 +15,8 @@ __all__ = ["ADA", "Context", "Sample", "approval", "minimal", "page", "revenue",
 
 def rich() -> list[Sample]:
     """Return every page as it looks in use."""
-    return [*signed_out(), *work(), *memory_pages(), *metric_pages(), *file_pages(), *company_pages(), *public_pages()]
+    inside = [*work(), *memory_pages(), *metric_pages(), *file_pages(), *company_pages(), *factor_pages()]
+    return [*signed_out(), *proving_pages(), *inside, *public_pages()]
 
 
 def with_errors() -> list[Sample]:
@@ -40,7 +42,7 @@ def with_errors() -> list[Sample]:
         Sample(
             "sign-in-errors",
             "sign_in.html",
-            {"page": visitor(errors=[whole]), "form": kept, "next": "", "sign_up_is_open": True},
+            {"page": visitor(errors=[whole]), "form": kept, "next": "", "destination": "/", "sign_up_is_open": True},
         ),
         Sample(
             "memory-errors",
@@ -51,6 +53,7 @@ def with_errors() -> list[Sample]:
                 "form": {"body": "We looked at three banks."},
             },
         ),
+        *factors_with_errors(),
     ]
 
 

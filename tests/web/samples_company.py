@@ -4,6 +4,7 @@ from datetime import date, timedelta
 
 from operalta.access.rules import TEMPLATES, CompanyKind, Permission, Role
 from operalta.kernel.ids import new_id
+from tests.web.samples_factors import own_factors
 from tests.web.samples_ground import ADA, HASH, NOW, Context, Sample, before, page
 
 
@@ -197,7 +198,13 @@ def _account() -> list[Sample]:
         },
     ]
     return [
-        Sample("security", "security.html", {"page": page(), **account}),
+        Sample("security", "security.html", {"page": page(), **account, **own_factors()}),
+        Sample(
+            "security-unproved",
+            "security.html",
+            {"page": page(), **account, **own_factors(), "recently_proved": False, "offers_sms": False},
+        ),
+        Sample("security-password-only", "security.html", {"page": page(), **account, **own_factors(), "factors": []}),
         Sample(
             "outbox",
             "outbox.html",

@@ -19,7 +19,11 @@ def signed_out() -> list[Sample]:
     return [
         Sample("sign-up", "sign_up.html", {"page": visitor(), "next": "", "is_open": True, **new}),
         Sample("sign-up-closed", "sign_up.html", {"page": visitor(), "next": "", "is_open": False, **new}),
-        Sample("sign-in", "sign_in.html", {"page": visitor(), "form": {}, "next": "/", "sign_up_is_open": True}),
+        Sample(
+            "sign-in",
+            "sign_in.html",
+            {"page": visitor(), "form": {}, "next": "/", "destination": "/", "sign_up_is_open": True},
+        ),
         Sample(
             "check-mail",
             "check_mail.html",

@@ -127,7 +127,7 @@ def test_every_static_file_that_is_used_exists_and_its_address_follows_its_conte
 
 def test_own_script_stays_small_and_uses_no_dangerous_sink() -> None:
     scripts = "".join(path.read_text() for path in STATIC_FOLDER.glob("*.js"))
-    assert scripts.count("\n") <= 340
+    assert scripts.count("\n") <= 450
     sinks = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|Function\(|\.style\b|setHTMLUnsafe"
     assert not re.search(sinks, scripts)
 

@@ -15,6 +15,7 @@ from operalta.audit.rules import Action
 from operalta.audit.service import record
 from operalta.db.permission import require
 from operalta.db.scope import Row, Scope
+from operalta.identity.step_up import SensitiveOperation, require_recent_proof
 from operalta.kernel.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from operalta.kernel.ids import AgentId, ApprovalId, ConversationId, MessageId, RunId, new_id
 from operalta.terms.registry import upholds
@@ -199,7 +200,10 @@ async def change_agent(
     instructions: str | None = None,
     tools: dict[str, str] | None = None,
 ) -> None:
-    """Change what is given of an agent; takes hold at its next step. Raise NotFound or InvalidInput."""
+    """Change what is given of an agent; takes hold at its next step.
+
+    Raise NotFound, InvalidInput, or NotProved where the tools change.
+    """
     require(scope, Permission.AGENTS_MANAGE)
     row = await store.agent(scope, agent_id)
     if row is None:
@@ -213,6 +217,8 @@ async def change_agent(
     }
     if any(outcome not in {"allow", "ask", "deny"} for outcome in decided.values()):
         raise InvalidInput("Each tool is allowed, asked about or denied.", field="tools")
+    if decided != row["tools"]:
+        await require_recent_proof(scope, SensitiveOperation.CHANGE_AGENT_TOOLS)
     await store.change_agent(scope, agent_id, changed)
     await record(scope, Action.AGENT_CHANGED, "agent", agent_id, tools=decided)
 

@@ -14,6 +14,7 @@ from operalta.assurance.registry import Answer
 ACCESS = "__Host-operalta-access"
 REFRESH = "__Host-operalta-refresh"
 DEVICE = "__Host-operalta-device"
+TICKET = "__Host-operalta-ticket"
 SECONDS = 15.0
 CONNECTIONS = 8
 PAUSES = (0.3, 1.0)

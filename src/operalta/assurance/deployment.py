@@ -1,10 +1,11 @@
-"""A throw-away deployment in production profile: servers, TLS, mail, a web process and a worker of its own.
+"""A throw-away deployment in production profile: servers, TLS, mail, SMS, a web process and a worker of its own.
 
 Everything is below one temporary folder and on loopback, and gone when it stops. It is the product as an operator
 runs it: the same commands, the same refusals, nothing switched off.
 """
 
 import ipaddress
+import json
 import os
 import shutil
 import signal
@@ -24,15 +25,17 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from operalta.assurance.carrier import Carrier
 from operalta.assurance.mailbox import Mailbox
 from operalta.db.migrate import migrate
 from operalta.kernel import clock
 from operalta.operations.secrets import database_passwords, make_missing_secrets
 from operalta.operations.servers import EmbeddedPostgres, EmbeddedValkey, ServerFailed, tied_to_parent
-from operalta.settings import DatabaseRole, Profile, Settings, SignUp
+from operalta.settings import DatabaseRole, Profile, Settings, SignUp, SmsProvider
 
 WEB, WORKER = "serve", "worker"
 HOST = "127.0.0.1"
+COUNTRIES = ("CH",)
 START_SECONDS = 60.0
 _STOP_SECONDS = 10.0
 _DOCUMENT_LIFE = timedelta(days=2)
@@ -49,6 +52,7 @@ class ThrowAway:
         # Short, because sockets have a limit of about 100 characters.
         self.var = Path(tempfile.mkdtemp(prefix="op-", dir="/tmp"))
         self.mailbox = Mailbox()
+        self.carrier = Carrier()
         self.port = _free_port()
         self.settings = Settings(
             profile=Profile.PRODUCTION,
@@ -62,6 +66,11 @@ class ThrowAway:
             sign_up=SignUp.OPEN,
             smtp_url=self.mailbox.url,
             mail_from="Operalta <no-reply@localhost>",
+            sms_provider=SmsProvider.TWILIO,
+            sms_account=self.carrier.account,
+            sms_sender=self.carrier.sender,
+            sms_api_url=self.carrier.url,
+            sms_countries=COUNTRIES,
             egress_exemptions=(),
             tls_certificate=self.var / "tls.pem",
             tls_key=self.var / "tls.key",
@@ -77,8 +86,10 @@ class ThrowAway:
             for folder in (self.settings.run_path, self.var / "log", self.settings.workspaces_path):
                 folder.mkdir(mode=0o700)
             make_missing_secrets(self.settings)
+            _write_secret(self.settings.secrets_path / "sms-token", self.carrier.token.encode())
             make_certificate(self.var / "tls.pem", self.var / "tls.key")
             self.mailbox.start()
+            self.carrier.start()
             self.valkey.start()
             self.postgres.start()
             self.postgres.make_database()
@@ -90,7 +101,9 @@ class ThrowAway:
             raise DeploymentFailed(f"A part of the throw-away deployment did not start: {error.strerror}") from error
 
     def stop(self) -> None:
-        """Stop every part and remove everything that it wrote."""
+        """End every part at once, since nobody waits for its answers any more, and remove everything that it wrote."""
+        for process in self._parts.values():
+            process.kill()
         for name in list(self._parts):
             self.stop_part(name)
         for server in (self.valkey, self.postgres):
@@ -99,6 +112,7 @@ class ThrowAway:
                 server.process.send_signal(signal.SIGCONT)
             server.stop()
         self.mailbox.stop()
+        self.carrier.stop()
         shutil.rmtree(self.var, ignore_errors=True)
 
     def start_part(self, name: str, command: list[str] | None = None) -> None:
@@ -157,6 +171,11 @@ class ThrowAway:
                 "OPERALTA_TLS_CERTIFICATE": str(self.settings.tls_certificate),
                 "OPERALTA_TLS_KEY": str(self.settings.tls_key),
                 "OPERALTA_SMTP_URL": self.mailbox.url,
+                "OPERALTA_SMS_PROVIDER": self.settings.sms_provider.value,
+                "OPERALTA_SMS_ACCOUNT": self.carrier.account,
+                "OPERALTA_SMS_SENDER": self.carrier.sender,
+                "OPERALTA_SMS_API_URL": self.carrier.url,
+                "OPERALTA_SMS_COUNTRIES": json.dumps(COUNTRIES),
                 "OPERALTA_EGRESS_EXEMPTIONS": "[]",
             }
             | dict(changes or {})
@@ -195,9 +214,13 @@ def make_certificate(certificate_path: Path, key_path: Path) -> None:
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, SHA256())
     )
-    key_path.touch(mode=0o600)
-    key_path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    _write_secret(key_path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     certificate_path.write_bytes(certificate.public_bytes(Encoding.PEM))
+
+
+def _write_secret(path: Path, secret: bytes) -> None:
+    path.touch(mode=0o600)
+    path.write_bytes(secret)
 
 
 def _free_port() -> int:

@@ -84,14 +84,24 @@ class Mailbox:
 
     def stop(self) -> None:
         """Take no more, and forget everything."""
-        with contextlib.suppress(OSError):
+        if self._thread.is_alive():
             self._server.shutdown()
+        with contextlib.suppress(OSError):
             self._server.server_close()
         self._mails.clear()
 
     def to(self, address: str) -> tuple[EmailMessage, ...]:
         """Return what came for `address` so far, the oldest first."""
         return tuple(mail for mail in self._mails if str(mail["To"]) == address)
+
+    async def wait_for(self, address: str, *, after: int = 0) -> EmailMessage:
+        """Return the newest mail to `address` once there are more than `after`. Raise NoMail where none comes."""
+        async with _patience():
+            while True:
+                mails = self.to(address)
+                if len(mails) > after:
+                    return mails[-1]
+                await asyncio.sleep(0.02)
 
     async def wait_for_link(self, address: str, path: str, *, after: int = 0) -> str:
         """Return the token of the newest link to `path` that is mailed to `address`, after the first `after` mails.

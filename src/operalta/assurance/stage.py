@@ -13,6 +13,7 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
+from operalta.assurance.carrier import fresh_number
 from operalta.assurance.client import Browser
 from operalta.assurance.deployment import ThrowAway
 from operalta.assurance.registry import Answer, ProbeContext
@@ -23,7 +24,7 @@ API = "/api/v1"
 RUN_SECONDS = 20.0
 OVER = frozenset({"answer", "run_failed", "run_stopped", "run_finished"})
 RESTS = OVER | {"approval_asked"}
-_ACCEPTED, _CREATED = 202, 201
+_ACCEPTED, _CREATED, _DONE = 202, 201, 204
 
 
 class StageFault(Unavailable):
@@ -38,6 +39,22 @@ class Person:
     name: str
     password: str
     browser: Browser
+
+
+@dataclass(frozen=True, slots=True)
+class Phone:
+    """A phone that is somebody's second factor: its number, and what the product calls it."""
+
+    number: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Holder(Person):
+    """Somebody with a phone as second factor, proved in `browser` a moment ago."""
+
+    phone: Phone
+    recovery_codes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +73,7 @@ class Furniture:
     outsider: Person
     observer: Person
     regulars: tuple[Person, Person]
+    holder: Holder
     company: Company
     other: Company
 
@@ -148,16 +166,18 @@ class Stage:
     async def furnish(self) -> None:
         """Make the people and companies that most probes look at. Raise StageFault where that is refused."""
         names = ("Ada Founder", "Bo Outsider", "Cy Observer", "Di Regular", "Ed Regular")
-        founder, outsider, observer, *regulars = await asyncio.gather(*(self.new_person(name) for name in names))
+        (founder, outsider, observer, *regulars), holder = await asyncio.gather(
+            asyncio.gather(*(self.new_person(name) for name in names)), self.new_holder("Flo Holder")
+        )
         company = await self.found(founder, "Analytical Engines", "startup")
         other = await self.found(outsider, "Northern Seed", "investor")
         await self.invite(founder, company, observer, "observer")
-        self._furnished = Furniture(founder, outsider, observer, (regulars[0], regulars[1]), company, other)
+        self._furnished = Furniture(founder, outsider, observer, (regulars[0], regulars[1]), holder, company, other)
 
     async def renew(self) -> None:
         """Renew everybody's session, as browsers do: access tokens last ten minutes. Raise StageFault otherwise."""
         whole = self._whole
-        for person in (whole.founder, whole.outsider, whole.observer, *whole.regulars):
+        for person in (whole.founder, whole.outsider, whole.observer, *whole.regulars, whole.holder):
             _require(await person.browser.post(f"{API}/auth/refresh", None), 200, f"renew the session of {person.name}")
 
     @property
@@ -179,6 +199,11 @@ class Stage:
     def regulars(self) -> tuple[Person, Person]:
         """Two people without a company, for probes that leave their accounts as they are."""
         return self._whole.regulars
+
+    @property
+    def holder(self) -> Holder:
+        """Somebody with a second factor, for probes that leave account and factor as they are."""
+        return self._whole.holder
 
     @property
     def company(self) -> Company:
@@ -210,7 +235,7 @@ class Stage:
         _require(await person.browser.post(f"{API}/auth/verify-email", {"token": token}), 204, "verify the address")
 
     async def sign_in(self, person: Person, browser: Browser | None = None) -> Browser:
-        """Sign in, in the person's own browser or another."""
+        """Sign somebody in who has no second factor, in their own browser or another."""
         used = browser or person.browser
         body = {"email": person.email, "password": person.password}
         _require(await used.post(f"{API}/auth/sign-in", body), 200, "sign in")
@@ -231,6 +256,47 @@ class Stage:
         _require(await inviter.browser.post(path, body), _CREATED, "invite")
         token = await self.deployment.mailbox.wait_for_link(guest.email, "/invitations/accept", after=before)
         _require(await guest.browser.post(f"{API}/invitations/accept", {"token": token}), 200, "accept an invitation")
+
+    # ── Second factors ────────────────────────────────────────────────────────────────────────────────
+
+    async def new_holder(self, name: str) -> Holder:
+        """Open an account and make a phone its second factor."""
+        person = await self.new_person(name)
+        phone, codes = await self.add_phone(person.browser)
+        return Holder(person.email, person.name, person.password, person.browser, phone, codes)
+
+    async def add_phone(self, browser: Browser) -> tuple[Phone, tuple[str, ...]]:
+        """Make a phone the second factor of whoever is signed in; return it, and the recovery codes of a first one."""
+        number, path = fresh_number(), f"{API}/auth/factors"
+        _require(await browser.post(f"{path}/phone", {"phone": number}), _ACCEPTED, "have a code sent to a new phone")
+        sms = await self.deployment.carrier.wait_for(number)
+        confirmed = await browser.post(f"{path}/phone/confirm", {"code": sms.code})
+        _require(confirmed, _CREATED, "confirm a phone")
+        listed = await browser.get(path)
+        _require(listed, 200, "list second factors")
+        own = [each["id"] for each in listed.json()["factors"] if each["label"] == number]
+        if len(own) != 1:
+            raise StageFault("the phone that was confirmed is not listed")
+        return Phone(number, own[0]), tuple(confirmed.json()["recovery_codes"])
+
+    async def knock(self, holder: Holder, browser: Browser) -> Answer:
+        """Give the right password of somebody who has a second factor, which then has to be proved."""
+        body = {"email": holder.email, "password": holder.password}
+        answer = await browser.post(f"{API}/auth/sign-in", body)
+        _require(answer, _ACCEPTED, "sign in as far as the second factor")
+        return answer
+
+    async def fresh_code(self, browser: Browser, phone: Phone, purpose: str) -> str:
+        """Have a code sent to a phone and return it once it has arrived."""
+        before = len(self.deployment.carrier.to(phone.number))
+        body = {"phone": phone.id, "purpose": purpose}
+        _require(await browser.post(f"{API}/auth/otp/send", body), _ACCEPTED, "have a code sent")
+        return (await self.deployment.carrier.wait_for(phone.number, after=before)).code
+
+    async def step_up(self, holder: Holder) -> None:
+        """Prove the second factor in the holder's own session."""
+        body = {"code": await self.fresh_code(holder.browser, holder.phone, "step_up"), "purpose": "step_up"}
+        _require(await holder.browser.post(f"{API}/auth/otp/verify", body), _DONE, "prove the second factor")
 
     # ── Agents ────────────────────────────────────────────────────────────────────────────────────────
 

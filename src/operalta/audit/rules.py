@@ -45,7 +45,9 @@ class Action(StrEnum):
 
     FACTOR_ENROLLED = "factor.enrolled"
     FACTOR_REMOVED = "factor.removed"
+    FACTOR_PROVED = "factor.proved"
     FACTOR_PAUSED = "factor.paused"
+    DEVICE_TRUSTED = "device.trusted"
     CODE_SENT = "code.sent"
     CODE_ACCEPTED = "code.accepted"
     CODE_REFUSED = "code.refused"

@@ -1,1 +1,1 @@
-"""The delivery room: mail with its texts, through a relay or, in the embedded default, into the operator's outbox."""
+"""The delivery room: mail and SMS with their texts, through a relay and a provider, or into the operator's outbox."""

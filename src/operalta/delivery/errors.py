@@ -1,9 +1,15 @@
-"""How delivery fails, as the queue and the logs see it. Nobody is refused anything."""
+"""How delivery fails, as the queue and the logs see it; and the one refusal, of a receipt that nobody signed."""
+
+from operalta.kernel.errors import NotAllowed
 
 
-class MailDelayed(Exception):  # noqa: N818 - says what happened
-    """The relay did not take the message this time. The queue tries again."""
+class DeliveryDelayed(Exception):  # noqa: N818 - says what happened
+    """The message was not taken this time. The queue tries again."""
 
 
-class MailRefused(Exception):  # noqa: N818 - says what happened
-    """The relay refuses this message for good, or its address is none."""
+class DeliveryRefused(Exception):  # noqa: N818 - says what happened
+    """The message is refused for good, or its address is none."""
+
+
+class ReceiptRefused(NotAllowed):
+    """This was not accepted."""

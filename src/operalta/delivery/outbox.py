@@ -1,4 +1,4 @@
-"""The outbox page's content: mail that does not leave in the embedded default, for the operator's eyes alone."""
+"""The outbox page's content: mail and SMS that do not leave in the embedded default, for the operator's eyes alone."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,9 +13,10 @@ MOST_SHOWN = 200
 
 @dataclass(frozen=True, slots=True)
 class OutboxMessage:
-    """One message as it would have been sent."""
+    """One message as it would have been sent; `channel` is `mail` or `sms`."""
 
     id: UUID
+    channel: str
     recipient: str
     subject: str
     body: str
@@ -27,4 +28,7 @@ async def list_outbox(scope: Scope) -> tuple[OutboxMessage, ...]:
     if not scope.actor.is_operator:
         raise NotFound
     rows = await store.outbox(scope, MOST_SHOWN)
-    return tuple(OutboxMessage(row["id"], row["recipient"], row["subject"], row["body"], row["at"]) for row in rows)
+    return tuple(
+        OutboxMessage(row["id"], row["channel"], row["recipient"], row["subject"], row["body"], row["at"])
+        for row in rows
+    )

@@ -1,6 +1,5 @@
 """The mail relay that the settings name: how it is reached, and what its answers mean."""
 
-import ipaddress
 import ssl
 from dataclasses import dataclass, field
 from email import policy
@@ -14,10 +13,11 @@ from uuid import UUID
 
 import aiosmtplib
 
-from operalta.delivery.errors import MailDelayed, MailRefused
+from operalta.delivery.errors import DeliveryDelayed, DeliveryRefused
+from operalta.delivery.rules import Message
 from operalta.delivery.texts import Text
 from operalta.kernel import clock
-from operalta.settings import SettingsError
+from operalta.settings import Settings, SettingsError, is_this_machine
 from operalta.terms.registry import upholds
 
 STEP_SECONDS = 15.0
@@ -57,13 +57,13 @@ class Relay:
     @property
     def is_local(self) -> bool:
         """Whether the relay is on this machine."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_this_machine(self.host)
 
     async def send(self, mail: EmailMessage) -> None:
-        """Hand the mail over. Raise MailRefused where it can never be taken, MailDelayed where it was not this time."""
+        """Hand the mail over.
+
+        Raise DeliveryRefused where it can never be taken, DeliveryDelayed where it was not this time.
+        """
         try:
             await aiosmtplib.send(
                 mail,
@@ -79,21 +79,42 @@ class Relay:
             )
         except aiosmtplib.SMTPRecipientsRefused as error:
             if all(refused.code >= _PERMANENT for refused in error.recipients):
-                raise MailRefused("the relay refuses the address") from error
-            raise MailDelayed("the relay does not take the address now") from error
+                raise DeliveryRefused("the relay refuses the address") from error
+            raise DeliveryDelayed("the relay does not take the address now") from error
         except aiosmtplib.SMTPDataError as error:
             if error.code >= _PERMANENT:
-                raise MailRefused("the relay refuses the text") from error
-            raise MailDelayed("the relay does not take the text now") from error
+                raise DeliveryRefused("the relay refuses the text") from error
+            raise DeliveryDelayed("the relay does not take the text now") from error
         except (aiosmtplib.SMTPException, OSError, TimeoutError, ValueError) as error:
-            raise MailDelayed(f"the relay cannot be used: {type(error).__name__}") from error
+            raise DeliveryDelayed(f"the relay cannot be used: {type(error).__name__}") from error
+
+
+class MailChannel:
+    """Sends mail from one address through a relay."""
+
+    def __init__(self, relay: Relay, mail_from: str) -> None:
+        self._relay = relay
+        self._mail_from = mail_from
+
+    async def send(self, message: Message, text: Text) -> None:
+        """Have the relay take a message, which it gives no name. Raise DeliveryRefused or DeliveryDelayed."""
+        await self._relay.send(compose(message.id, message.recipient, text, self._mail_from))
+
+
+def mail_channel(settings: Settings) -> MailChannel | None:
+    """Return the channel that the settings name; None where mail stays in the outbox. Raise SettingsError."""
+    if settings.uses_outbox:
+        return None
+    if settings.smtp_url is None:
+        raise SettingsError("set OPERALTA_SMTP_URL: the outbox page is for local use only")
+    return MailChannel(Relay.from_url(settings.smtp_url), settings.mail_from)
 
 
 @upholds("3.4.4")
 def compose(message: UUID, recipient: str, text: Text, mail_from: str) -> EmailMessage:
     """Return the mail. Headers are built from parsed parts, so none can be added through an address or a subject.
 
-    Raise MailRefused where the recipient is no address. A message keeps its `Message-ID` over all attempts.
+    Raise DeliveryRefused where the recipient is no address. A message keeps its `Message-ID` over all attempts.
     """
     sender_name, sender = parseaddr(mail_from)
     mail = EmailMessage(policy=policy.SMTP)
@@ -102,7 +123,7 @@ def compose(message: UUID, recipient: str, text: Text, mail_from: str) -> EmailM
         mail["To"] = Address(addr_spec=recipient)
         mail["Subject"] = text.subject
     except (MessageError, ValueError, IndexError) as error:
-        raise MailRefused("an address cannot be written into a mail") from error
+        raise DeliveryRefused("an address cannot be written into a mail") from error
     mail["Date"] = format_datetime(clock.now())
     mail["Message-ID"] = f"<{message}@{sender.rpartition('@')[2] or 'localhost'}>"
     mail["Auto-Submitted"] = "auto-generated"

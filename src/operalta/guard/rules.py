@@ -204,8 +204,10 @@ OTP_CHECK = _rule(
     "otp-check",
     identity=(CODES_CHECKED_PER_PERSON, CODE_CHECKING_WINDOW_SECONDS),
     address=(100, _FIVE_MINUTES),
+    everybody=(3_000, _FIVE_MINUTES),
 )
-"""Identity: the person whose code is checked. The 3 tries of each code are counted in the database."""
+"""Identity: the person whose code is checked, apart on a device that the account knows. The 3 tries of each code are
+counted in the database."""
 
 CHAT = _rule(
     "chat",
@@ -225,16 +227,45 @@ SIGN_IN = _rule(
 somebody who keeps guessing keeps the owner out."""
 
 SIGN_UP = _rule("sign-up", identity=(5, _HOUR), address=(20, _HOUR), everybody=(2_000, _HOUR))
-REFRESH = _rule("refresh", identity=(120, _MINUTE), address=(1_200, _MINUTE))
-VERIFY_EMAIL = _rule("verify-email", identity=(10, _QUARTER_HOUR), address=(60, _QUARTER_HOUR))
-PASSWORD_RESET_CONFIRM = _rule("password-reset-confirm", identity=(10, _QUARTER_HOUR), address=(60, _QUARTER_HOUR))
-PASSWORD_CHANGE = _rule("password-change", identity=(10, _QUARTER_HOUR), address=(60, _QUARTER_HOUR))
-FACTOR_CHECK = _rule("factor-check", identity=(10, _FIVE_MINUTES), address=(100, _FIVE_MINUTES))
-"""TOTP, passkeys and recovery codes."""
+REFRESH = _rule("refresh", identity=(120, _MINUTE), address=(1_200, _MINUTE), everybody=(20_000, _MINUTE))
+SIGN_OUT = _rule("sign-out", address=(120, _MINUTE), everybody=(20_000, _MINUTE), critical=False)
+"""Open without the store: it lets nothing in, and whoever leaves a shared computer must be able to."""
 
-FACTOR_CHANGE = _rule("factor-change", identity=(20, _QUARTER_HOUR), address=(100, _QUARTER_HOUR))
+VERIFY_EMAIL = _rule(
+    "verify-email", identity=(10, _QUARTER_HOUR), address=(60, _QUARTER_HOUR), everybody=(3_000, _QUARTER_HOUR)
+)
+PASSWORD_RESET_CONFIRM = _rule(
+    "password-reset-confirm",
+    identity=(10, _QUARTER_HOUR),
+    address=(60, _QUARTER_HOUR),
+    everybody=(3_000, _QUARTER_HOUR),
+)
+PASSWORD_CHANGE = _rule(
+    "password-change", identity=(10, _QUARTER_HOUR), address=(60, _QUARTER_HOUR), everybody=(3_000, _QUARTER_HOUR)
+)
+"""Everything in a session for which the present password is given."""
+
+FACTOR_CHECK = _rule(
+    "factor-check", identity=(10, _FIVE_MINUTES), address=(100, _FIVE_MINUTES), everybody=(3_000, _FIVE_MINUTES)
+)
+"""Authenticator apps, passkeys and recovery codes; identity as for `OTP_CHECK`."""
+
+OPEN_WAYS = _rule(
+    "open-ways", identity=(60, _FIVE_MINUTES), address=(300, _FIVE_MINUTES), everybody=(6_000, _FIVE_MINUTES)
+)
+PASSKEY_SIGN_IN = _rule("passkey-sign-in", address=(60, _FIVE_MINUTES), everybody=(3_000, _FIVE_MINUTES))
+"""Signing in without a password: nobody is named until the passkey has answered."""
+
+FACTOR_CHANGE = _rule(
+    "factor-change", identity=(30, _QUARTER_HOUR), address=(100, _QUARTER_HOUR), everybody=(3_000, _QUARTER_HOUR)
+)
+TRUST_DEVICE = _rule(
+    "trust-device", identity=(10, _QUARTER_HOUR), address=(60, _QUARTER_HOUR), everybody=(3_000, _QUARTER_HOUR)
+)
 INVITATION_SEND = _rule("invitation-send", identity=(60, _HOUR), company=(200, _HOUR))
-INVITATION_ACCEPT = _rule("invitation-accept", identity=(20, _QUARTER_HOUR), address=(60, _QUARTER_HOUR))
+INVITATION_ACCEPT = _rule(
+    "invitation-accept", identity=(20, _QUARTER_HOUR), address=(60, _QUARTER_HOUR), everybody=(3_000, _QUARTER_HOUR)
+)
 OPERATOR_LINK = _rule("operator-link", address=(10, _QUARTER_HOUR), everybody=(60, _QUARTER_HOUR))
 SENSITIVE_WRITE = _rule("sensitive-write", identity=(30, _MINUTE), company=(300, _MINUTE))
 """Keys, integrations, roles, approvals."""
@@ -242,6 +273,9 @@ SENSITIVE_WRITE = _rule("sensitive-write", identity=(30, _MINUTE), company=(300,
 WRITE = _rule("write", identity=(120, _MINUTE), company=(2_400, _MINUTE))
 UPLOAD = _rule("upload", identity=(30, _MINUTE), company=(300, _MINUTE))
 SECURITY_REPORT = _rule("security-report", address=(5, _HOUR), everybody=(300, _HOUR))
+SMS_RECEIPT = _rule("sms-receipt", address=(1_200, _MINUTE), everybody=(6_000, _MINUTE))
+"""What the SMS provider tells of messages; all of it comes from few addresses."""
+
 CONTENT_REPORT = _rule("content-report", address=(20, _MINUTE), everybody=(600, _MINUTE))
 """Reports of browsers under the content policy."""
 

@@ -1,16 +1,14 @@
 """Who is counted: identities and addresses in one spelling each, so that a new spelling is no new budget."""
 
-import re
 import unicodedata
 from ipaddress import IPv6Address, ip_address
 from uuid import UUID
 
-from operalta.guard.errors import PhoneNotInternational, UnknownAddress
+from operalta.guard.errors import UnknownAddress
+from operalta.guard.phone_numbers import phone_number
 from operalta.terms.registry import upholds
 
 _IPV6_HOST_BITS = 64
-_SEPARATORS = re.compile(r"[\s().\-/\u00ad\u200b-\u200f\u2010-\u2015\u202a-\u202e\u2060-\u2069\u2212]+")
-_INTERNATIONAL = re.compile(r"\+[1-9][0-9]{6,14}")
 
 
 def person_identity(person: UUID) -> str:
@@ -31,18 +29,8 @@ def email_identity(email: str) -> str:
 
 @upholds("3.1.3")
 def phone_identity(number: str) -> str:
-    """Return the identity of a phone number, in E.164, whatever separators or digits it was typed with.
-
-    `00` before the country code counts as `+`. A number without its country code raises
-    `PhoneNotInternational`: who knows the region must complete it first.
-    """
-    plain = _SEPARATORS.sub("", unicodedata.normalize("NFKC", number))
-    ascii_digits = "".join(str(unicodedata.digit(sign, sign)) for sign in plain)
-    if ascii_digits.startswith("00"):
-        ascii_digits = "+" + ascii_digits[2:]
-    if not _INTERNATIONAL.fullmatch(ascii_digits):
-        raise PhoneNotInternational(field="phone")
-    return f"phone:{ascii_digits}"
+    """Return the identity of a phone number, however it was typed. Raise `PhoneNotInternational` for none."""
+    return f"phone:{phone_number(number).e164}"
 
 
 def address_prefix(address: str) -> str:

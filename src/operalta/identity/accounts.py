@@ -10,10 +10,26 @@ from operalta.access.rules import Role
 from operalta.db.errors import SessionEnded
 from operalta.db.pools import Pool
 from operalta.identity import store
-from operalta.identity.errors import AddressHasAccount, LinkSpent, SignUpClosed, WrongPassword
-from operalta.identity.passwords import PasswordHash, PasswordHasher, check_strength
+from operalta.identity.errors import (
+    AddressHasAccount,
+    LinkSpent,
+    NotProved,
+    SignUpClosed,
+    TicketOver,
+    WrongPassword,
+)
+from operalta.identity.factors.rules import Purpose
+from operalta.identity.passwords import PasswordHash, PasswordHasher
 from operalta.identity.rules import could_be_token, email_address, person_name
-from operalta.identity.sessions import Sessions, SignedIn
+from operalta.identity.sessions import (
+    SecondFactorNeeded,
+    Sessions,
+    SignedIn,
+    client_of,
+    known_or_new_device,
+    second_factor_needed,
+)
+from operalta.identity.tokens import digest, new_secret
 from operalta.terms.registry import upholds
 
 
@@ -73,23 +89,77 @@ class Accounts:
         async with self._pool.acquire() as connection, connection.transaction():
             await store.request_password_reset(connection, address.key)
 
-    @upholds("2.3.4")
-    async def reset_password(self, token: str, new_password: str) -> None:
-        """Set a new password with a mailed link, and end every session. Raise LinkSpent or InvalidInput."""
+    @upholds("2.2.3", "2.3.4")
+    async def reset_password(
+        self, token: str, new_password: str, *, device_secret: str | None, user_agent: str, address: str
+    ) -> SecondFactorNeeded | None:
+        """Set a new password with a mailed link, and end every session. Raise LinkSpent or InvalidInput.
+
+        Where the account has a second factor, nothing changes yet: the ticket carries the new password, and the link
+        stays, until one is proved (`finish_reset`).
+        """
         if not could_be_token(token):
             raise LinkSpent
         hashed = await self._hash_new(new_password)
+        ticket, device = new_secret(), known_or_new_device(device_secret)
         async with self._pool.acquire() as connection, connection.transaction():
-            done = await store.reset_password(connection, token, hashed)
-        if not done:
-            raise LinkSpent
+            outcome = await store.reset_password(
+                connection, token, hashed, digest(ticket), client_of(device, user_agent, address)
+            )
+        match outcome:
+            case "done":
+                return None
+            case "second_factor":
+                return second_factor_needed(ticket, device, Purpose.RESET_PASSWORD)
+            case _:
+                raise LinkSpent
 
-    @upholds("2.3.4")
+    @upholds("2.2.3", "2.3.4")
+    async def finish_reset(self, ticket: str, device_secret: str) -> None:
+        """Set the password of a reset whose second factor has been proved. Raise TicketOver."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            done = await store.finish_reset(connection, ticket, digest(device_secret))
+        if not done:
+            raise TicketOver
+
+    @upholds("2.2.3", "2.3.4")
     async def change_password(self, session_secret: str, current: str, new_password: str) -> None:
         """Set a new password and end every session but this one, at once.
 
-        Raise SessionEnded, WrongPassword, or InvalidInput where the new one cannot be used.
+        Raise SessionEnded, WrongPassword, NotProved (a second factor must be proved first), or InvalidInput where the
+        new one cannot be used.
         """
+        async with self._pool.acquire() as connection, connection.transaction():
+            if await store.must_prove(connection, session_secret):
+                raise NotProved
+        found = await self._check_present(session_secret, current)
+        hashed = await self._hash_new(new_password)
+        async with self._pool.acquire() as connection, connection.transaction():
+            outcome = await store.change_password(connection, session_secret, found.password.value, hashed)
+        if outcome == "unproved":
+            raise NotProved
+        if outcome != "done":
+            raise SessionEnded
+
+    async def prove_password(self, session_secret: str, current: str) -> None:
+        """Note that the session's person gave the right password again. Raise SessionEnded or WrongPassword."""
+        found = await self._check_present(session_secret, current)
+        async with self._pool.acquire() as connection, connection.transaction():
+            done = await store.prove_password(connection, session_secret, found.password.value)
+        if not done:
+            raise SessionEnded
+
+    async def trust_device(self, token: str, device_secret: str) -> None:
+        """Lift a pause of codes for this device, with the mailed link. Raise LinkSpent."""
+        if not could_be_token(token):
+            raise LinkSpent
+        async with self._pool.acquire() as connection, connection.transaction():
+            done = await store.trust_device(connection, token, digest(device_secret))
+        if not done:
+            raise LinkSpent
+
+    async def _check_present(self, session_secret: str, current: str) -> store.Credentials:
+        """Return the credentials of a session's person once `current` was found to be their password."""
         if not could_be_token(session_secret):
             raise SessionEnded
         async with self._pool.acquire() as connection, connection.transaction():
@@ -98,11 +168,7 @@ class Accounts:
             raise SessionEnded
         if not (await self._hasher.verify(current, found.password)).matches:
             raise WrongPassword
-        hashed = await self._hash_new(new_password)
-        async with self._pool.acquire() as connection, connection.transaction():
-            done = await store.change_password(connection, session_secret, found.password.value, hashed)
-        if not done:
-            raise SessionEnded
+        return found
 
     # ── The operator's link ───────────────────────────────────────────────────────────────────────────
 
@@ -139,7 +205,7 @@ class Accounts:
             signed_in = await self._sessions.start(
                 connection, person, hashed, device_secret=device_secret, user_agent=user_agent, address=address
             )
-        if signed_in is None:
+        if not isinstance(signed_in, SignedIn):
             raise SessionEnded
         return signed_in
 
@@ -184,11 +250,11 @@ class Accounts:
             signed_in = await self._sessions.start(
                 connection, person, hashed, device_secret=device_secret, user_agent=user_agent, address=address
             )
-        if signed_in is None:
+        if not isinstance(signed_in, SignedIn):
             raise SessionEnded
         return signed_in
 
     @upholds("2.1.1", "2.1.2")
     async def _hash_new(self, password: str, *about_the_person: str) -> PasswordHash:
-        check_strength(password, about_the_person)
+        await self._hasher.check_choice(password, about_the_person)
         return await self._hasher.hash(password)

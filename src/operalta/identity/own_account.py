@@ -107,6 +107,12 @@ async def list_sign_ins(scope: Scope, *, limit: int = 50) -> tuple[SignIn, ...]:
     )
 
 
+async def password_changed_at(scope: Scope) -> datetime | None:
+    """Return when the person's password was last set (UTC)."""
+    _require_person(scope)
+    return await store.password_changed_at(scope)
+
+
 async def send_verification(scope: Scope) -> bool:
     """Mail the link that verifies the person's address again. False: it is verified already."""
     _require_person(scope)

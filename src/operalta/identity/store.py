@@ -5,6 +5,7 @@ a `Scope`.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from psycopg import AsyncCursor
@@ -29,6 +30,24 @@ class SessionDigests:
 
     refresh: bytes
     access: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FreshSession:
+    """A session to start: its id, the digests of its secrets, and after how many days at most it ends."""
+
+    id: UUID
+    digests: SessionDigests
+    longest_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who asks: the digest of the device's own secret, what the browser says of itself, the network address."""
+
+    device: bytes
+    user_agent: str
+    address: str
 
 
 # ── Accounts ──────────────────────────────────────────────────────────────────────────────────────────
@@ -128,66 +147,111 @@ async def request_password_reset(connection: Connection, email_key: str) -> None
     await connection.execute("SELECT signin.request_password_reset(%(key)s)", {"key": email_key})
 
 
-async def reset_password(connection: Connection, token: str, password: PasswordHash) -> bool:
-    """Set a new password and end every session. False: the link does not hold."""
+async def reset_password(
+    connection: Connection, token: str, password: PasswordHash, ticket: bytes, client: Client
+) -> str:
+    """Set a new password and end every session: done. Or second_factor (the ticket carries it), or spent."""
     cursor = await connection.execute(
-        "SELECT signin.reset_password(%(token)s, %(scheme)s, %(pepper_version)s, %(hash)s) AS done",
-        {"token": token, **_columns(password)},
+        """
+        SELECT signin.reset_password(%(token)s, %(scheme)s, %(pepper_version)s, %(hash)s, %(ticket)s, %(device)s,
+            %(user_agent)s, %(address)s) AS outcome
+        """,
+        {"token": token, **_columns(password), "ticket": ticket, **_client(client)},
+    )
+    return (await _only(cursor))["outcome"]
+
+
+async def finish_reset(connection: Connection, ticket: str, device: bytes) -> bool:
+    """Set the password that a proved ticket carries. False: it is not proved, or ticket or link are used or late."""
+    cursor = await connection.execute(
+        "SELECT signin.finish_reset(%(ticket)s, %(device)s) AS done", {"ticket": ticket, "device": device}
     )
     return (await _only(cursor))["done"]
 
 
-async def change_password(connection: Connection, session_secret: str, seen_hash: str, password: PasswordHash) -> bool:
-    """Set a new password and end every other session. False: session or password changed in between."""
+async def change_password(connection: Connection, session_secret: str, seen_hash: str, password: PasswordHash) -> str:
+    """Set a new password and end every other session: done. Or unproved, or stale (something changed in between)."""
     cursor = await connection.execute(
         """
-        SELECT signin.change_password(%(secret)s, %(seen_hash)s, %(scheme)s, %(pepper_version)s, %(hash)s) AS done
+        SELECT signin.change_password(%(secret)s, %(seen_hash)s, %(scheme)s, %(pepper_version)s, %(hash)s) AS outcome
         """,
         {"secret": session_secret, "seen_hash": seen_hash, **_columns(password)},
     )
+    return (await _only(cursor))["outcome"]
+
+
+async def rehash(connection: Connection, person: UUID, seen_hash: str, password: PasswordHash) -> bool:
+    """Keep the same password under a newer scheme, cost or pepper. False: it changed in between."""
+    cursor = await connection.execute(
+        "SELECT signin.rehash(%(person)s, %(seen_hash)s, %(scheme)s, %(pepper_version)s, %(hash)s) AS done",
+        {"person": person, "seen_hash": seen_hash, **_columns(password)},
+    )
     return (await _only(cursor))["done"]
 
 
-async def rehash(connection: Connection, person: UUID, seen_hash: str, password: PasswordHash) -> None:
-    """Keep the same password under a newer scheme, cost or pepper, unless it changed in between."""
-    await connection.execute(
-        "SELECT signin.rehash(%(person)s, %(seen_hash)s, %(scheme)s, %(pepper_version)s, %(hash)s)",
-        {"person": person, "seen_hash": seen_hash, **_columns(password)},
+async def must_prove(connection: Connection, session_secret: str) -> bool:
+    """Tell whether the session has to prove a second factor before it changes the password."""
+    cursor = await connection.execute("SELECT signin.must_prove(%(secret)s) AS must", {"secret": session_secret})
+    return (await _only(cursor))["must"]
+
+
+async def prove_password(connection: Connection, session_secret: str, seen_hash: str) -> bool:
+    """Note that the session gave the right password again. False: session or password changed in between."""
+    cursor = await connection.execute(
+        "SELECT signin.prove_password(%(secret)s, %(seen_hash)s) AS done",
+        {"secret": session_secret, "seen_hash": seen_hash},
     )
+    return (await _only(cursor))["done"]
+
+
+async def trust_device(connection: Connection, token: str, device: bytes) -> bool:
+    """Let the device count apart from strangers' after a pause. False: the link does not hold."""
+    cursor = await connection.execute(
+        "SELECT signin.trust_device(%(token)s, %(device)s) AS done", {"token": token, "device": device}
+    )
+    return (await _only(cursor))["done"]
 
 
 # ── Sessions ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def start_session(
-    connection: Connection,
-    *,
-    person: UUID,
-    seen_hash: str,
-    session: UUID,
-    digests: SessionDigests,
-    device: bytes,
-    user_agent: str,
-    address: str,
-) -> bool:
-    """Start a session. False: the password is no longer the one that was compared with."""
+    connection: Connection, person: UUID, seen_hash: str, fresh: FreshSession, ticket: bytes, client: Client
+) -> str:
+    """Start a session: started. Or second_factor (the ticket holds instead), or stale (the password changed)."""
     cursor = await connection.execute(
         """
         SELECT signin.start_session(%(person)s, %(seen_hash)s, %(session)s, %(refresh)s, %(access)s, %(device)s,
-            %(user_agent)s, %(address)s) AS done
+            %(user_agent)s, %(address)s, %(days)s, %(ticket)s) AS outcome
         """,
-        {
-            "person": person,
-            "seen_hash": seen_hash,
-            "session": session,
-            "refresh": digests.refresh,
-            "access": digests.access,
-            "device": device,
-            "user_agent": user_agent,
-            "address": address,
-        },
+        {"person": person, "seen_hash": seen_hash, "ticket": ticket, **_fresh(fresh), **_client(client)},
     )
-    return (await _only(cursor))["done"]
+    return (await _only(cursor))["outcome"]
+
+
+async def finish_sign_in(connection: Connection, ticket: str, device: bytes, fresh: FreshSession) -> UUID | None:
+    """Turn a proved ticket into a session and return its person. None: it is not proved, used or late."""
+    cursor = await connection.execute(
+        """
+        SELECT signin.finish_sign_in(%(ticket)s, %(device)s, %(session)s, %(refresh)s, %(access)s, %(days)s) AS person
+        """,
+        {"ticket": ticket, "device": device, **_fresh(fresh)},
+    )
+    return (await _only(cursor))["person"]
+
+
+async def sign_in_with_passkey(
+    connection: Connection, passkey: UUID, count: int, fresh: FreshSession, client: Client
+) -> UUID | None:
+    """Start a session for a passkey's owner and return them. None: it is gone, or its counter did not grow."""
+    cursor = await connection.execute(
+        """
+        SELECT signin.sign_in_with_passkey(%(passkey)s, %(count)s, %(session)s, %(refresh)s, %(access)s, %(device)s,
+            %(user_agent)s, %(address)s, %(days)s) AS person
+        """,
+        {"passkey": passkey, "count": count, **_fresh(fresh), **_client(client)},
+    )
+    return (await _only(cursor))["person"]
 
 
 async def record_refusal(connection: Connection, email_key: str, user_agent: str, address: str) -> None:
@@ -248,6 +312,18 @@ async def list_sessions(scope: Scope) -> list[Row]:
     )
 
 
+async def is_recently_proved(scope: Scope) -> bool:
+    """Tell whether the scope's session has proved itself in the last ten minutes."""
+    row = await scope.one("SELECT scope.recently_proved() AS proved")
+    return row is not None and row["proved"]
+
+
+async def password_changed_at(scope: Scope) -> datetime | None:
+    """Return when the person's password was last set."""
+    row = await scope.one("SELECT identity.own_password_changed_at() AS changed_at")
+    return None if row is None else row["changed_at"]
+
+
 async def end_sessions(scope: Scope, which: UUID | None) -> int:
     """End one of the person's sessions, or all others (None). Return how many ended."""
     row = await scope.one("SELECT identity.end_sessions(%(which)s) AS ended", {"which": which})
@@ -280,6 +356,19 @@ async def _only(cursor: AsyncCursor[Row]) -> Row:
 
 def _columns(password: PasswordHash) -> dict[str, object]:
     return {"scheme": password.scheme, "pepper_version": password.pepper_version, "hash": password.value}
+
+
+def _fresh(fresh: FreshSession) -> dict[str, object]:
+    return {
+        "session": fresh.id,
+        "refresh": fresh.digests.refresh,
+        "access": fresh.digests.access,
+        "days": fresh.longest_days,
+    }
+
+
+def _client(client: Client) -> dict[str, object]:
+    return {"device": client.device, "user_agent": client.user_agent, "address": client.address}
 
 
 def _credentials(row: Row | None) -> Credentials | None:

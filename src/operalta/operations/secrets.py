@@ -7,7 +7,7 @@ from pathlib import Path
 from operalta.sealing.keys import new_root_key_text
 from operalta.settings import DatabaseRole, Settings
 
-_NAMES = ("database-postgres", "redis", "pepper-1", "refresh-key", "limit-key")
+_NAMES = ("database-postgres", "redis", "pepper-1", "refresh-key", "limit-key", "code-key")
 
 
 def make_missing_secrets(settings: Settings) -> None:

@@ -1,8 +1,12 @@
-"""The SQL that running the deployment needs, as the database's owner."""
+"""The SQL that running the deployment needs: as the database's owner, and the job role's functions for support."""
 
 from typing import Any
+from uuid import UUID
 
 import psycopg
+
+from operalta.db.pools import Connection
+from operalta.db.scope import Row
 
 
 def has_operator(connection: psycopg.Connection[Any]) -> bool:
@@ -18,3 +22,32 @@ def keep_operator_link(connection: psycopg.Connection[Any], digest: bytes) -> No
         "INSERT INTO identity.links (purpose, digest, expires_at) VALUES ('operator', %s, now() + interval '30 minutes')",
         (digest,),
     )
+
+
+async def find_people(connection: Connection, wanted: str) -> list[Row]:
+    """Return people by id, or by a part of their address or name."""
+    cursor = await connection.execute("SELECT * FROM elevated.find_people(%(wanted)s)", {"wanted": wanted})
+    return await cursor.fetchall()
+
+
+async def sign_out_person(connection: Connection, person: UUID, reason: str) -> int | None:
+    """End every session of a person and return how many there were. None: nobody has this id."""
+    return await _number(
+        await connection.execute(
+            "SELECT elevated.sign_out_person(%(person)s, %(reason)s) AS number", {"person": person, "reason": reason}
+        )
+    )
+
+
+async def reset_factors(connection: Connection, person: UUID, reason: str) -> int | None:
+    """Remove every second factor of a person and return how many there were. None: nobody has this id."""
+    return await _number(
+        await connection.execute(
+            "SELECT elevated.reset_factors(%(person)s, %(reason)s) AS number", {"person": person, "reason": reason}
+        )
+    )
+
+
+async def _number(cursor: psycopg.AsyncCursor[Row]) -> int | None:
+    row = await cursor.fetchone()
+    return None if row is None else row["number"]

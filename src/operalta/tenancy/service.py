@@ -9,6 +9,7 @@ from operalta.db.errors import NoSuchCompany
 from operalta.db.permission import require
 from operalta.db.scope import Row, Scope
 from operalta.identity.rules import person_name
+from operalta.identity.step_up import SensitiveOperation, require_recent_proof
 from operalta.kernel.actor import ActorKind
 from operalta.kernel.errors import NotAllowed
 from operalta.kernel.ids import CompanyId, PersonId
@@ -62,13 +63,14 @@ async def change_role(scope: Scope, person: PersonId, role: Role) -> None:
     """Give a member another role, never oneself and never one that may do more than one's own.
 
     Open invitations that the member sent and could no longer send with the new role are revoked. Raise NotOneself,
-    RoleAboveYours, NoSuchMember or LastFounder.
+    RoleAboveYours, NoSuchMember, LastFounder or NotProved.
     """
     held = await _member_to_manage(scope, person)
     if not may_grant(scope.actor.company_kind, scope.actor.role, role):
         raise RoleAboveYours
     if held is role:
         return
+    await require_recent_proof(scope, SensitiveOperation.CHANGE_ROLE)
     if not await store.change_role(scope, person, role.value):
         raise NoSuchMember
     revoked = await _revoke_out_of_reach(scope, person, role)
@@ -87,9 +89,10 @@ async def change_role(scope: Scope, person: PersonId, role: Role) -> None:
 async def remove_member(scope: Scope, person: PersonId) -> None:
     """End a member's membership at once, and the open invitations that they sent.
 
-    Raise NotOneself (leaving is another use-case), RoleAboveYours, NoSuchMember or LastFounder.
+    Raise NotOneself (leaving is another use-case), RoleAboveYours, NoSuchMember, LastFounder or NotProved.
     """
     held = await _member_to_manage(scope, person)
+    await require_recent_proof(scope, SensitiveOperation.REMOVE_MEMBER)
     if not await store.end_membership(scope, person):
         raise NoSuchMember
     revoked = await _revoke_out_of_reach(scope, person, None)

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from operalta import __version__
-from operalta.web import documentation, health, problems
+from operalta.web import callbacks, documentation, health, problems
 from operalta.web.api import routers as api_routers
 from operalta.web.pages import routers as page_routers
 from operalta.web.rendering import STATIC_FOLDER
@@ -35,6 +35,7 @@ def make_application(services: Services, lifespan: Lifespan) -> FastAPI:
     application.state.services = services
     problems.install(application)
     application.include_router(health.router)
+    application.include_router(callbacks.router, include_in_schema=False)
     for router in api_routers:
         application.include_router(router, prefix="/api/v1")
     for router in page_routers:

@@ -21,6 +21,7 @@ from operalta.db.scope import Origin, Scope, open_company_scope, open_person_sco
 from operalta.guard import rules
 from operalta.guard.rules import Rule, Subjects
 from operalta.guard.subjects import person_identity
+from operalta.identity.factors.rules import Bearer, Purpose
 from operalta.identity.tokens import AccessClaims, InvalidToken
 from operalta.kernel.errors import NotAllowed, NotSignedIn
 from operalta.kernel.ids import RequestId
@@ -33,6 +34,7 @@ CompanyName = Annotated[str, Path(min_length=1, max_length=48, description="The 
 
 
 _OF_COMPANY = frozenset({rules.Dimension.COMPANY})
+_OF_ADDRESS = frozenset({rules.Dimension.ADDRESS})
 
 
 class Audience(StrEnum):
@@ -81,6 +83,28 @@ class VisitorEntry:
     def address(self) -> str:
         """The network address that the request came from."""
         return self.origin.address or ""
+
+    async def bearer(self, purpose: Purpose) -> tuple[Bearer, str]:
+        """Return who proves a second factor, and the identity under which that is counted.
+
+        It is the session for step-up, else the ticket of the cookies. Raise NotSignedIn or TicketOver for none; what
+        was presented is counted for the address then, so that nobody tries tickets without end.
+        """
+        try:
+            asking = self._asking(purpose)
+            return asking, await self.services.proving.counted_as(asking)
+        except NotSignedIn:
+            for_address = rules.only(self.rule, _OF_ADDRESS)
+            if for_address is not None:
+                await _count(self.request, self.services, for_address, Subjects(address=self.origin.address))
+            raise
+
+    def _asking(self, purpose: Purpose) -> Bearer:
+        if purpose is not Purpose.STEP_UP:
+            return Bearer.ticket(self.request.cookies.get(cookies.TICKET), self.device, purpose)
+        if self.claims is None:
+            raise NotSignedIn
+        return Bearer.session(self.claims.session_secret)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Pages: the facts that every page's frame shows, and the way a template becomes an answer."""
 
+import math
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -9,12 +10,14 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from operalta.access.rules import permissions_of
 from operalta.db.scope import Scope
+from operalta.identity.errors import TicketOver
 from operalta.identity.own_account import me
-from operalta.kernel.errors import InvalidInput, Refusal
+from operalta.kernel.errors import InvalidInput, LimitReached, Refusal, public_text_of
 from operalta.tenancy.service import my_companies
 from operalta.web import cookies
-from operalta.web.rendering import render
+from operalta.web.rendering import plural, render
 
+_A_MINUTE_AND_A_HALF = 90
 Errors = Sequence[Mapping[str, str]]
 _NOTICES = {
     "saved": ("ok", "Saved."),
@@ -25,6 +28,12 @@ _NOTICES = {
     "address-verified": ("ok", "Your address is verified."),
     "password-changed": ("ok", "The password is changed. Every other session has ended."),
     "password-reset": ("ok", "The password is set and all sessions have ended. Sign in with the new one."),
+    "reset-over": ("warn", "This has taken too long, or was not begun here. Open the mailed link once more."),
+    "ticket-over": ("warn", public_text_of(TicketOver)),
+    "device-trusted": ("ok", "Codes can be tried again in this browser. Sign in to go on."),
+    "proved": ("info", "You have confirmed that it is you, for ten minutes. Repeat now what you were about to do."),
+    "factor-added": ("ok", "Added. It is asked for from your next sign-in on."),
+    "factor-removed": ("ok", "Removed."),
     "signed-out": ("ok", "You are signed out."),
     "operator": ("ok", "You are the operator now."),
     "decided": ("ok", "Your decision is recorded."),
@@ -111,7 +120,14 @@ def bare_page(
 def form_errors(refusal: Refusal) -> list[dict[str, str]]:
     """Return what a form shows of a refusal: its text, at the field at fault where there is one."""
     field = refusal.field if isinstance(refusal, InvalidInput) else None
-    return [{"field": field or "", "text": refusal.public_text}]
+    text = refusal.public_text
+    if isinstance(refusal, LimitReached) and refusal.retry_after is not None:
+        text = f"Too many tries in a short time. You can go on in {_in_words(refusal.retry_after)}."
+    return [{"field": field or "", "text": text}]
+
+
+def _in_words(seconds: int) -> str:
+    return plural(seconds, "second") if seconds < _A_MINUTE_AND_A_HALF else plural(math.ceil(seconds / 60), "minute")
 
 
 def go_to(path: str, notice: str | None = None) -> RedirectResponse:

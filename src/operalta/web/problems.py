@@ -4,9 +4,10 @@ The only place that knows which refusal has which status code. Nothing of an exc
 refusal's public one.
 """
 
+import json
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import psycopg
 import structlog
@@ -15,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
+from operalta.identity.errors import NotProved
 from operalta.kernel import errors
 from operalta.kernel.errors import Refusal
 from operalta.terms.registry import upholds
@@ -110,6 +112,8 @@ def _refused(request: Request, exception: Exception) -> Response:
             back = quote(request.url.path + (f"?{request.url.query}" if request.url.query else ""), safe="/")
             return RedirectResponse(f"/sign-in?next={back}", HTTPStatus.SEE_OTHER)
         return RedirectResponse("/sign-in", HTTPStatus.SEE_OTHER)
+    if isinstance(exception, NotProved) and not wants_json(request):
+        return RedirectResponse(f"/step-up?{urlencode({'next': _place_to_return_to(request)})}", HTTPStatus.SEE_OTHER)
     field = getattr(exception, "field", None)
     faults = [{"field": field, "text": exception.public_text}] if isinstance(field, str) else None
     decision = getattr(exception, "decision", None)
@@ -123,6 +127,17 @@ def _refused(request: Request, exception: Exception) -> Response:
         retry_after=exception.retry_after,
         faults=faults,
     )
+
+
+def _place_to_return_to(request: Request) -> str:
+    """Return the page to go back to after a proof: this one, or the one whose form was sent, with a word on it."""
+    if request.method in {"GET", "HEAD"}:
+        return request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    came_from = urlsplit(request.headers.get("referer", ""))
+    if came_from.netloc.lower() != request.headers.get("host", "").lower():
+        return ""
+    query = [(name, value) for name, value in parse_qsl(came_from.query) if name != "notice"]
+    return f"{came_from.path or '/'}?{urlencode([*query, ('notice', 'proved')])}"
 
 
 @upholds("3.4.1")
@@ -169,3 +184,20 @@ def _database_away(request: Request, exception: Exception) -> Response:
 def fault(request: Request) -> Response:
     """Return the answer to a fault of ours: the request's id and nothing else."""
     return answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, _FAULT, code="internal_error")
+
+
+def bare_fault(request: Request) -> tuple[str, bytes]:
+    """Return type and bytes of the same answer, made without anything that could be what is broken."""
+    number, status = str(request.state.request_id), HTTPStatus.INTERNAL_SERVER_ERROR
+    if not wants_json(request):
+        page = f"<!doctype html><title>{_TITLES[status]}</title><p>{_FAULT}</p><p>{number}</p>"
+        return "text/html; charset=utf-8", page.encode()
+    problem = {
+        "type": "about:blank",
+        "title": _TITLES[status],
+        "status": status.value,
+        "detail": _FAULT,
+        "code": "internal_error",
+        "request_id": number,
+    }
+    return "application/problem+json", json.dumps(problem).encode()

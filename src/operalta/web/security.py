@@ -82,8 +82,8 @@ class SecurityLayer:
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                answered["status"] = message["status"]
                 self._add_headers(request, message)
+                answered["status"] = int(message["status"])
             await send(message)
 
         try:
@@ -100,7 +100,11 @@ class SecurityLayer:
                 at=[f"{frame.filename.rpartition('operalta/')[2]}:{frame.lineno} {frame.name}" for frame in frames],
             )
             if "status" not in answered:
-                await problems.fault(request)(scope, receive, send_guarded)
+                try:
+                    await problems.fault(request)(scope, receive, send_guarded)
+                except Exception:  # noqa: BLE001 - what makes answers is broken, too
+                    answered["status"] = HTTPStatus.INTERNAL_SERVER_ERROR.value
+                    await self._answer_bare(request, send)
         finally:
             log.info(
                 "request",
@@ -109,6 +113,14 @@ class SecurityLayer:
                 status=answered.get("status"),
                 milliseconds=round((time.perf_counter() - started) * 1000, 1),
             )
+
+    async def _answer_bare(self, request: Request, send: Send) -> None:
+        """Send the answer to a fault with what cannot be broken: constants and the request's id."""
+        content_type, body = problems.bare_fault(request)
+        headers = (("content-type", content_type), ("content-length", str(len(body))), *self._fixed_headers(request))
+        encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers]
+        await send({"type": "http.response.start", "status": 500, "headers": encoded})
+        await send({"type": "http.response.body", "body": body})
 
     def _refuse(self, request: Request) -> Response | None:
         host = request.headers.get("host", "").lower()
@@ -164,11 +176,11 @@ class SecurityLayer:
             return peer
 
     @upholds("1.1.2", "3.3.2", "3.4.2")
-    def _add_headers(self, request: Request, message: Message) -> None:
-        found = {name.lower() for name, _ in message["headers"]}
+    def _fixed_headers(self, request: Request) -> list[tuple[str, str]]:
+        """Return the headers of every answer, whatever it says."""
         path = request.url.path
         policy = DOCUMENTATION_POLICY if path.startswith("/api/docs") else CONTENT_POLICY
-        added: list[tuple[str, str]] = [
+        fixed = [
             ("x-request-id", str(request.state.request_id)),
             ("content-security-policy", policy),
             ("x-content-type-options", "nosniff"),
@@ -179,9 +191,14 @@ class SecurityLayer:
             ("permissions-policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
         ]
         if not path.startswith("/static/"):
-            added.append(("cache-control", "no-store"))
+            fixed.append(("cache-control", "no-store"))
         if self._settings.profile is Profile.PRODUCTION:
-            added.append(("strict-transport-security", "max-age=63072000; includeSubDomains"))
+            fixed.append(("strict-transport-security", "max-age=63072000; includeSubDomains"))
+        return fixed
+
+    def _add_headers(self, request: Request, message: Message) -> None:
+        found = {name.lower() for name, _ in message["headers"]}
+        added = list(self._fixed_headers(request))
         session: SessionCookies | None = getattr(request.state, "session_cookies", None)
         if session is not None:
             added += [("set-cookie", value) for value in session_headers(session)]

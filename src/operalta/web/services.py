@@ -5,8 +5,12 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from operalta.db.pools import Pool
+from operalta.delivery.sms.receipts import Receipts
 from operalta.guard.limiter import Limiter
 from operalta.identity.accounts import Accounts
+from operalta.identity.factors.enrolment import Enrolment
+from operalta.identity.factors.passkeys import Passkeys
+from operalta.identity.factors.proving import Proving
 from operalta.identity.sessions import Sessions
 from operalta.identity.tokens import AccessTokens
 from operalta.sealing.signing import SigningKeyRing
@@ -25,6 +29,10 @@ class Services:
     tokens: AccessTokens
     accounts: Accounts
     sessions: Sessions
+    proving: Proving
+    enrolment: Enrolment
+    passkeys: Passkeys
+    sms_receipts: Receipts
     files: FileStore
     audit_keys: SigningKeyRing
 

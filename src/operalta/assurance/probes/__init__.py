@@ -4,10 +4,12 @@ from operalta.assurance.probes import (
     access,
     agents,
     audit,
+    authentication,
     cookies,
     database,
     entry,
     errors,
+    factors,
     guard,
     identity,
     infrastructure,
@@ -17,9 +19,11 @@ from operalta.assurance.probes import (
 )
 
 MODULES = (
+    *factors.MODULES,
     access,
     agents,
     audit,
+    authentication,
     cookies,
     database,
     entry,

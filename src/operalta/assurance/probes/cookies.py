@@ -1,6 +1,6 @@
 """How cookies are observed: every answer that sets one, and whether a token is found anywhere else."""
 
-from operalta.assurance.client import ACCESS, REFRESH
+from operalta.assurance.client import ACCESS, DEVICE, REFRESH, TICKET
 from operalta.assurance.registry import Answer, ProbeContext, probe
 from operalta.assurance.rules import Observations
 from operalta.assurance.stage import API, Stage, staged
@@ -28,7 +28,7 @@ async def tokens_in_closed_cookies(context: ProbeContext) -> Observations:
         leaked = sum(token.encode() in answer.body or token in answer.header("location") for token in tokens)
         seen.expect(f"{name}: no token in the body or the address", leaked == 0, leaked)
     held = {cookie for answer in answers.values() for line in answer.every("set-cookie") for cookie in [_read(line)[0]]}
-    seen.expect("the session's tokens travel in cookies", {ACCESS, REFRESH} <= held, sorted(held))
+    seen.expect("the session's tokens travel in cookies", {ACCESS, REFRESH, TICKET, DEVICE} <= held, sorted(held))
     return seen
 
 
@@ -62,6 +62,12 @@ async def _a_session(stage: Stage) -> tuple[dict[str, Answer], set[str]]:
     del by_page.cookies[ACCESS]
     answers["a page after the access token is gone"] = await by_page.get("/companies")
     tokens |= set(by_page.cookies.values())
+    at_the_door, with_passkey = stage.browser(), stage.browser()
+    answers["the right password where a second factor is asked for"] = await stage.knock(stage.holder, at_the_door)
+    tokens |= set(at_the_door.cookies.values())
+    passwordless = {"passwordless": True}
+    answers["beginning with a passkey"] = await with_passkey.post(f"{API}/auth/passkey/options", passwordless)
+    tokens |= set(with_passkey.cookies.values())
     answers["one's sessions"] = await by_page.get("/security")
     answers["appearance"] = await by_page.post_form("/appearance", {"appearance": "dark"})
     answers["signing out on the page"] = await by_page.post_form("/sign-out", {})

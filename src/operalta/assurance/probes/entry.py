@@ -21,6 +21,16 @@ _PAGES = (
     "/appearance",
     "/invitations/accept",
     "/operator",
+    "/second-factor/send",
+    "/second-factor/code",
+    "/second-factor/authenticator",
+    "/second-factor/recovery-code",
+    "/step-up",
+    "/trust-device",
+    "/security/password",
+    "/security/factors/phone",
+    "/security/factors/authenticator",
+    "/security/recovery-codes",
 )
 _JUNK: tuple[object, ...] = (
     None,
@@ -43,12 +53,14 @@ async def other_sites_are_kept_out(context: ProbeContext) -> Observations:
     """Send every changing request as another site's page would; ask for cross-origin rights; read the framing rules."""
     stage = staged(context)
     seen = Observations()
-    company = stage.company.slug
+    # People and a company of their own: where other sites are let in, these requests end sessions.
+    person = await stage.new_person("Framed Person")
+    company = (await stage.found(person, "Framed Company", "startup")).slug
     changing = [(m, p) for m, p in await operations(stage, company) if m != "GET"]
     changing += [
         ("POST", page) for page in (*_PAGES, f"/c/{company}/chat", f"/c/{company}/files", f"/c/{company}/memory")
     ]
-    browser = stage.founder.browser.copy()
+    browser = person.browser.copy()
     for name, headers in (
         ("with another origin", {"origin": _EVIL}),
         ("with the origin `null`", {"origin": "null"}),
@@ -121,7 +133,7 @@ async def _send_junk(
         answer = await browser.send(method, filled, json={"unknown_field": 1})
         if answer.status != _INVALID or b"unknown_field" not in answer.body:
             unknown.append(f"{method} {path}: {answer.status}")
-        names = list(_resolved(described, schema).get("properties", {}))
+        names = list(resolved(described, schema).get("properties", {}))
         junk = [{name: chosen.choice(_JUNK) for name in names} for _ in range(2)] + [chosen.choice(_JUNK)]
         for body in junk:
             answer = await browser.send(method, filled, json=body)
@@ -142,12 +154,13 @@ def _bodies(described: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
         for method, operation in methods.items():
             content = operation.get("requestBody", {}).get("content", {})
             if "application/json" in content:
-                schema = _resolved(described, content["application/json"]["schema"])
+                schema = resolved(described, content["application/json"]["schema"])
                 found.append((method.upper(), path, schema))
     return found
 
 
-def _resolved(described: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+def resolved(described: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema that a schema refers to, or itself."""
     while "$ref" in schema:
         schema = described["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
     return schema
@@ -155,7 +168,7 @@ def _resolved(described: dict[str, Any], schema: dict[str, Any]) -> dict[str, An
 
 def _unbounded(described: dict[str, Any], schema: dict[str, Any], place: str) -> list[str]:
     """Return the places in a schema where a text, a list or an object could be of any size."""
-    schema = _resolved(described, schema)
+    schema = resolved(described, schema)
     if "anyOf" in schema:
         return [found for each in schema["anyOf"] for found in _unbounded(described, each, place)]
     match schema.get("type"):

@@ -10,11 +10,12 @@ from contextlib import asynccontextmanager
 
 from operalta.assurance.registry import Answer, ProbeContext, probe
 from operalta.assurance.rules import Observations
-from operalta.assurance.stage import API, Stage, fresh_address, fresh_password, staged
+from operalta.assurance.stage import API, Person, Stage, fresh_address, fresh_password, staged
+from operalta.assurance.windows import impatient, let_window_pass, undisturbed
+from operalta.guard.rules import CHAT
 from operalta.terms.clauses import clause
 
 _TOO_MANY, _UNAVAILABLE, _ACCEPTED, _OK, _INVALID = 429, 503, 202, 200, 422
-_PARALLEL = 12
 _CLOSED_WITHIN_SECONDS = 0.25
 _HANDSHAKE_SECONDS = 0.25
 _COMPARISON = "guard/comparison.py"
@@ -68,13 +69,7 @@ async def chat_requests(context: ProbeContext) -> Observations:
     first = await stage.found(person, "Talking Company", "startup")
     second = await stage.found(person, "Second Talking Company", "startup")
     paths = [f"/c/{(first, second)[number % 2].slug}/chat" for number in range(figures.limit * 2)]
-    places = asyncio.Semaphore(_PARALLEL)
-
-    async def ask(path: str) -> Answer:
-        async with places:
-            return await person.browser.copy().post_form(path, {"text": ""}, accept="application/json")
-
-    answers = await asyncio.gather(*(ask(path) for path in paths))
+    answers = await undisturbed(lambda: _many_messages(stage, person, paths))
     refused = [answer for answer in answers if answer.status == _TOO_MANY]
     passed = sum(answer.status == _INVALID for answer in answers)
     exact = passed == figures.limit and passed + len(refused) == len(answers)
@@ -90,6 +85,14 @@ async def chat_requests(context: ProbeContext) -> Observations:
     )
     seen.expect("another person is not affected", other.status != _TOO_MANY, other.status)
     return seen
+
+
+async def _many_messages(stage: Stage, person: Person, paths: list[str]) -> list[Answer]:
+    """Send an empty message to each path, many at once, after a pause."""
+    await let_window_pass(stage, CHAT, person.browser)
+    once = impatient(person.browser)
+    empty = {"text": ""}
+    return await asyncio.gather(*(once.post_form(path, empty, accept="application/json") for path in paths))
 
 
 @probe("3.2.1", harmless=True)
@@ -116,16 +119,20 @@ async def closed_without_the_store(context: ProbeContext) -> Observations:
     seen = Observations()
     person = await stage.new_person("Unlucky Person")
     body = {"email": person.email, "password": person.password}
+    own, holders = person.browser.cookies, stage.holder.browser.cookies
+    phone = {"phone": stage.holder.phone.id, "purpose": "step_up"}
     before = len(stage.deployment.mailbox.to(person.email))
     for name, away in (("hangs", _hanging), ("is gone", _ended)):
         async with away(stage):
-            for text, path, sent in (
-                ("signing in", "/auth/sign-in", body),
-                ("signing up", "/auth/sign-up", body | {"email": fresh_address(), "name": "Somebody"}),
-                ("asking for a new password", "/auth/password-reset", {"email": person.email}),
-                ("renewing a session", "/auth/refresh", None),
+            for text, cookies, path, sent in (
+                ("signing in", own, "/auth/sign-in", body),
+                ("signing up", own, "/auth/sign-up", body | {"email": fresh_address(), "name": "Somebody"}),
+                ("asking for a new password", own, "/auth/password-reset", {"email": person.email}),
+                ("renewing a session", own, "/auth/refresh", None),
+                ("having a code sent", holders, "/auth/otp/send", phone),
+                ("trying a code", holders, "/auth/otp/verify", {"code": "000000", "purpose": "step_up"}),
             ):
-                answer, seconds = await _timed(stage, person.browser.cookies, path, sent)
+                answer, seconds = await _timed(stage, cookies, path, sent)
                 seen.expect(f"while it {name}, {text} answers 503", answer.status == _UNAVAILABLE, answer.status)
                 seen.expect(f"while it {name}, {text} waits for no more than the promise", *seconds)
             changed = {"current_password": person.password, "password": fresh_password()}

@@ -2,8 +2,11 @@
 
 import asyncio
 import re
+import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
+from operalta.assurance.client import DEVICE, TICKET
 from operalta.assurance.probes import store
 from operalta.assurance.registry import Answer, ProbeContext, probe
 from operalta.assurance.rules import Observations
@@ -12,6 +15,7 @@ from operalta.settings import MINIMUM_BCRYPT_COST, DatabaseRole
 
 _BCRYPT = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
 _LONG = 100
+_NAME = "Rosalind Okonjo"
 _REFUSED, _ACCEPTED, _NOT_SIGNED_IN, _INVALID = 401, 202, 401, 422
 
 
@@ -49,8 +53,9 @@ async def shortest_password(context: ProbeContext) -> Observations:
         ("8 characters of four bytes are taken", "🦊🐙🦉🐝🐢🦋🐬🐘", _ACCEPTED),
         ("a password that many people use is refused", "password1234", _INVALID),
         ("a keyboard's row is refused", "qwertyuiop", _INVALID),
+        ("one's own name with a year is refused", f"{_NAME.rpartition(' ')[2]}2026", _INVALID),
     ):
-        body = {"email": fresh_address(), "name": "Somebody", "password": password}
+        body = {"email": fresh_address(), "name": _NAME, "password": password}
         answer = await stage.browser().post(f"{API}/auth/sign-up", body)
         seen.expect(name, answer.status == status, answer.status)
     person = stage.regulars[1]
@@ -80,7 +85,7 @@ async def password_found_nowhere(context: ProbeContext) -> Observations:
         count, hits = await asyncio.to_thread(search_files, folder, [canary.encode() for canary in canaries])
         seen.expect(f"{name} hold no password", hits == 0, f"{count} files searched, {hits} hits")
     async with stage.connect(DatabaseRole.OWNER) as connection:
-        rows, hits = await store.search_all_tables(connection, canaries)
+        rows, hits = await store.search_all_tables(connection, [re.escape(canary) for canary in canaries])
     seen.expect("no row of any table holds one", hits == 0 and rows > 0, f"{rows} rows searched, {hits} hits")
     plain = stage.base_url.startswith("https://")
     seen.expect("passwords are taken over TLS alone", plain, stage.base_url.partition(":")[0])
@@ -94,23 +99,25 @@ async def _use(stage: Stage, canaries: list[str]) -> list[Answer]:
     await stage.sign_up(person)
     await stage.sign_in(person)
     browser = person.browser
-    answers = [
-        await stage.browser().post(f"{API}/auth/sign-in", {"email": person.email, "password": wrong}),
-        await browser.send("PUT", f"{API}/auth/password", json={"current_password": wrong, "password": second}),
-        await browser.send("PUT", f"{API}/auth/password", json={"current_password": first, "password": second}),
-        await stage.browser().post(f"{API}/auth/sign-in", {"email": person.email, "password": {"x": malformed}}),
-        await stage.browser().post(f"{API}/auth/sign-in", {"email": person.email, "pass_word": malformed}),
-        await stage.browser().send(
+    sign_in = f"{API}/auth/sign-in"
+    answers = await asyncio.gather(
+        stage.browser().post(sign_in, {"email": person.email, "password": wrong}),
+        browser.send("PUT", f"{API}/auth/password", json={"current_password": wrong, "password": second}),
+        stage.browser().post(sign_in, {"email": person.email, "password": {"x": malformed}}),
+        stage.browser().post(sign_in, {"email": person.email, "pass_word": malformed}),
+        stage.browser().send(
             "POST",
-            f"{API}/auth/sign-in",
+            sign_in,
             content=f'{{"password": "{malformed}'.encode(),
             headers={"content-type": "application/json"},
         ),
-        await stage.browser().post_form("/sign-in", {"email": person.email, "password": wrong}),
-        await stage.browser().post_form("/sign-up", {"email": "no address", "name": "x", "password": malformed}),
-        await stage.browser().get(f"/sign-in?password={malformed}"),
-        await stage.browser().post(f"{API}/auth/password-reset", {"email": person.email}),
-    ]
+        stage.browser().post_form("/sign-in", {"email": person.email, "password": wrong}),
+        stage.browser().post_form("/sign-up", {"email": "no address", "name": "x", "password": malformed}),
+        stage.browser().get(f"/sign-in?password={malformed}"),
+    )
+    changed = {"current_password": first, "password": second}
+    answers.append(await browser.send("PUT", f"{API}/auth/password", json=changed))
+    answers.append(await stage.browser().post(f"{API}/auth/password-reset", {"email": person.email}))
     token = await stage.deployment.mailbox.wait_for_link(person.email, "/password-reset/confirm")
     answers.append(
         await stage.browser().post(f"{API}/auth/password-reset/confirm", {"token": token, "password": third})
@@ -122,16 +129,21 @@ async def _use(stage: Stage, canaries: list[str]) -> list[Answer]:
 def search_files(folder: Path, wanted: list[bytes]) -> tuple[int, int]:
     """Return how many files below a folder were read, and in how many something wanted was found."""
     count = hits = 0
+    for content in readable_files(folder):
+        count += 1
+        hits += any(each in content for each in wanted)
+    return count, hits
+
+
+def readable_files(folder: Path) -> Iterator[bytes]:
+    """Yield the content of every file below a folder."""
     for path in folder.rglob("*"):
         if not path.is_file() or path.is_symlink():
             continue
         try:
-            content = path.read_bytes()
+            yield path.read_bytes()
         except OSError:
             continue  # gone since the folder was listed, as the servers' own files come and go
-        count += 1
-        hits += any(each in content for each in wanted)
-    return count, hits
 
 
 @probe("7.3.2")
@@ -140,6 +152,7 @@ async def nobody_learns_who_has_an_account(context: ProbeContext) -> Observation
     stage = staged(context)
     seen = Observations()
     known, unknown = await stage.new_person("Known Person"), fresh_address()
+    mails = len(stage.deployment.mailbox.to(known.email))
     wrong = fresh_password()
     doors: dict[str, tuple[str, dict[str, str]]] = {
         "signing in": ("/auth/sign-in", {"password": wrong}),
@@ -151,6 +164,13 @@ async def nobody_learns_who_has_an_account(context: ProbeContext) -> Observation
             await stage.browser().post(f"{API}{path}", body | {"email": email}) for email in (known.email, unknown)
         ]
         seen.expect(f"{name} over the API answers both alike", _same(first, second, stage), first.status)
+        if path == "/auth/sign-in":
+            other = await stage.browser().post(f"{API}{path}", body | {"email": stage.holder.email})
+            alike = _same(first, other, stage)
+            seen.expect(f"{name} over the API does not tell of a second factor", alike, other.status)
+        if path == "/auth/sign-up":
+            told = (await stage.deployment.mailbox.wait_for(known.email, after=mails)).get_content()
+            seen.expect("whoever has an account is told so by mail, without a link to open it", "?token=" not in told)
     pages: dict[str, tuple[str, dict[str, str]]] = {
         "signing in": ("/sign-in", {"password": wrong}),
         "signing up": ("/sign-up", {"name": "Somebody", "password": wrong}),
@@ -162,7 +182,31 @@ async def nobody_learns_who_has_an_account(context: ProbeContext) -> Observation
         ]
         alike = _same(first, second, stage, hidden=(known.email, unknown))
         seen.expect(f"{name} on the page answers both alike", alike, first.status)
+    await _code_routes(stage, seen)
     return seen
+
+
+async def _code_routes(stage: Stage, seen: Observations) -> None:
+    """Call what proves a second factor with made-up tickets and with none."""
+    made_up = {TICKET: secrets.token_urlsafe(32), DEVICE: secrets.token_urlsafe(32)}
+    bodies: dict[str, dict[str, str]] = {
+        "/auth/ways": {},
+        "/auth/otp/send": {"phone": stage.holder.phone.id},
+        "/auth/otp/verify": {"code": "000000"},
+        "/auth/totp/verify": {"code": "000000"},
+        "/auth/recovery-code/verify": {"code": stage.holder.recovery_codes[0]},
+        "/auth/passkey/options": {},
+    }
+    stranger = stage.browser()
+    answers = [
+        await stranger.send("POST", f"{API}{path}", cookies=cookies, json=body)
+        for path, body in bodies.items()
+        for cookies in ({}, made_up)
+    ]
+    refused = [answer.status for answer in answers]
+    kinds = {answer.body.replace(answer.header("x-request-id").encode(), b"N") for answer in answers}
+    alike = set(refused) == {_NOT_SIGNED_IN} and len(kinds) == 1
+    seen.expect("without a ticket every route for codes answers alike", alike, refused)
 
 
 def _same(first: Answer, second: Answer, stage: Stage, hidden: tuple[str, str] = ("", "")) -> bool:

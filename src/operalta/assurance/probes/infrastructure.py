@@ -19,7 +19,7 @@ from operalta.assurance.rules import Observations
 from operalta.assurance.stage import API, Stage, staged
 
 _LISTENING = "0A"
-_SIGNING = ("root-key", "pepper-1", "refresh-key", "limit-key")
+_SIGNING = ("root-key", "pepper-1", "refresh-key", "limit-key", "code-key")
 _NOT_SIGNED_IN = 401
 
 

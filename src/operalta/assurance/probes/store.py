@@ -22,8 +22,8 @@ async def password_hashes(connection: Probed) -> list[Row]:
     return await cursor.fetchall()
 
 
-async def search_all_tables(connection: Probed, wanted: Sequence[str]) -> tuple[int, int]:
-    """Return how many rows all tables have, and how many of them hold a wanted text."""
+async def search_all_tables(connection: Probed, patterns: Sequence[str]) -> tuple[int, int]:
+    """Return how many rows all tables have, and how many of them have a text that fits one of the expressions."""
     cursor = await connection.execute(
         "SELECT space.nspname, class.relname FROM pg_catalog.pg_class AS class"
         " JOIN pg_catalog.pg_namespace AS space ON space.oid = class.relnamespace"
@@ -33,10 +33,9 @@ async def search_all_tables(connection: Probed, wanted: Sequence[str]) -> tuple[
     hits: int = 0
     for table in await cursor.fetchall():
         query = sql.SQL(
-            "SELECT count(*) AS rows, count(*) FILTER (WHERE EXISTS (SELECT FROM unnest(%s::text[]) AS wanted"
-            " WHERE strpos(looked::text, wanted) > 0)) AS hits FROM {} AS looked"
+            "SELECT count(*) AS rows, count(*) FILTER (WHERE looked::text ~ ANY (%s::text[])) AS hits FROM {} AS looked"
         ).format(sql.Identifier(table["nspname"], table["relname"]))
-        found = await _one(await connection.execute(query, (list(wanted),)))
+        found = await _one(await connection.execute(query, (list(patterns),)))
         rows, hits = rows + found["rows"], hits + found["hits"]
     return rows, hits
 

@@ -9,6 +9,7 @@ from operalta.web.api import (
     auth,
     companies,
     conversations,
+    factors,
     files,
     memory,
     metrics,
@@ -17,6 +18,13 @@ from operalta.web.api import (
     trust,
 )
 
-routers: tuple[APIRouter, ...] = (auth.router, companies.router, memory.router, metrics.router, files.router)
+routers: tuple[APIRouter, ...] = (
+    auth.router,
+    factors.router,
+    companies.router,
+    memory.router,
+    metrics.router,
+    files.router,
+)
 routers += (audit.router, trust.router)
 routers += (agents.router, conversations.router, runs.router, approvals.router, tools.router)

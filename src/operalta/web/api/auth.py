@@ -5,10 +5,10 @@ Whoever asks learns nothing about whether an address has an account: known and u
 
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Response
 from pydantic import Field
 
 from operalta.db.errors import SessionEnded
@@ -16,8 +16,9 @@ from operalta.guard import rules
 from operalta.guard.subjects import email_identity
 from operalta.identity import own_account
 from operalta.identity.errors import LinkSpent
+from operalta.identity.factors.rules import Bearer, Purpose, WayKind
 from operalta.identity.rules import counted_address
-from operalta.identity.sessions import SignedIn
+from operalta.identity.sessions import SecondFactorNeeded, SignedIn
 from operalta.kernel.errors import NotSignedIn
 from operalta.kernel.ids import SessionId
 from operalta.tenancy.service import my_companies
@@ -32,7 +33,7 @@ SigningUp = Annotated[VisitorEntry, Depends(ForVisitors(rules.SIGN_UP))]
 SigningIn = Annotated[VisitorEntry, Depends(ForVisitors(rules.SIGN_IN))]
 Verifying = Annotated[VisitorEntry, Depends(ForVisitors(rules.VERIFY_EMAIL))]
 Refreshing = Annotated[VisitorEntry, Depends(ForVisitors(rules.REFRESH))]
-Leaving = Annotated[VisitorEntry, Depends(ForVisitors(rules.PAGE))]
+Leaving = Annotated[VisitorEntry, Depends(ForVisitors(rules.SIGN_OUT))]
 AskingForReset = Annotated[VisitorEntry, Depends(ForVisitors(rules.PASSWORD_RESET))]
 Resetting = Annotated[VisitorEntry, Depends(ForVisitors(rules.PASSWORD_RESET_CONFIRM))]
 Reading = Annotated[PersonEntry, Depends(ForPeople(rules.READ))]
@@ -100,6 +101,29 @@ class SessionStarted(Shown):
     refresh_expires_at: datetime
 
 
+class OpenWay(Shown):
+    """A way to prove a second factor. `id` names a phone for `/auth/otp/send`; a paused one needs the mailed link."""
+
+    id: UUID | None
+    kind: WayKind
+    label: str
+    paused: bool
+
+
+class ProofAsked(Shown):
+    """A second factor has to be proved, by one of these ways, before anything comes of what was sent."""
+
+    purpose: Purpose
+    expires_at: datetime
+    ways: Annotated[tuple[OpenWay, ...], Field(max_length=30)]
+
+
+PROOF_ASKED: dict[int | str, dict[str, Any]] = {
+    202: {"model": ProofAsked, "description": "Right, and a second factor has to be proved; a cookie keeps the place."}
+}
+DONE: dict[int | str, dict[str, Any]] = {204: {"description": "Done; there is nothing to return."}}
+
+
 class OwnSession(Shown):
     """One of one's own sessions; `present` marks the one that asks."""
 
@@ -150,14 +174,16 @@ async def verify_email(entry: Verifying, body: TokenBody) -> None:
         raise LinkSpent
 
 
-@router.post("/auth/sign-in")
-async def sign_in(entry: SigningIn, body: SignInBody) -> SessionStarted:
-    """Start a session. 401 whatever of the two is not right."""
+@router.post("/auth/sign-in", responses=PROOF_ASKED)
+async def sign_in(entry: SigningIn, body: SignInBody, response: Response) -> SessionStarted | ProofAsked:
+    """Start a session. 401 whatever of the two is not right. 202 where a second factor has to be proved first."""
     counted = await entry.services.sessions.counted_as(body.email, entry.device)
     services = await entry.admit(email_identity(counted))
     signed_in = await services.sessions.sign_in(
         body.email, body.password, device_secret=entry.device, user_agent=entry.user_agent, address=entry.address
     )
+    if isinstance(signed_in, SecondFactorNeeded):
+        return await ask_for_proof(entry, signed_in, response)
     return started(entry, signed_in)
 
 
@@ -193,12 +219,21 @@ async def request_password_reset(entry: AskingForReset, body: AddressBody) -> Ac
     return Accepted(detail="If this address has an account, a link to set a new password is on its way.")
 
 
-@router.post("/auth/password-reset/confirm", status_code=HTTPStatus.NO_CONTENT)
-async def reset_password(entry: Resetting, body: ResetBody) -> None:
-    """Set a new password with the mailed link; every session ends."""
+@router.post("/auth/password-reset/confirm", status_code=HTTPStatus.ACCEPTED, responses={**PROOF_ASKED, **DONE})
+async def reset_password(entry: Resetting, body: ResetBody, response: Response) -> ProofAsked | None:
+    """Set a new password with the mailed link; every session ends. 204 when that is done.
+
+    202 where a second factor has to be proved first: the new password holds once it is, and not before.
+    """
     services = await entry.admit(f"link:{body.token[:32]}")
-    await services.accounts.reset_password(body.token, body.password)
+    asked = await services.accounts.reset_password(
+        body.token, body.password, device_secret=entry.device, user_agent=entry.user_agent, address=entry.address
+    )
+    if asked is not None:
+        return await ask_for_proof(entry, asked, response)
     remember_session(entry.request, SessionCookies())
+    response.status_code = HTTPStatus.NO_CONTENT
+    return None
 
 
 @router.put("/auth/password", status_code=HTTPStatus.NO_CONTENT)
@@ -257,6 +292,18 @@ def started(entry: VisitorEntry, signed_in: SignedIn) -> SessionStarted:
         entry.request, SessionCookies(signed_in.access_token, signed_in.refresh_token, signed_in.device_secret)
     )
     return SessionStarted.model_validate(signed_in)
+
+
+async def ask_for_proof(entry: VisitorEntry, asked: SecondFactorNeeded, response: Response) -> ProofAsked:
+    """Set the ticket's cookie and say what may be proved."""
+    remember_session(entry.request, SessionCookies(device=asked.device_secret, ticket=asked.ticket))
+    response.status_code = HTTPStatus.ACCEPTED
+    ways = await entry.services.proving.ways(Bearer.ticket(asked.ticket, asked.device_secret, asked.purpose))
+    return ProofAsked(
+        purpose=asked.purpose,
+        expires_at=asked.expires_at,
+        ways=tuple(OpenWay.model_validate(way) for way in ways),
+    )
 
 
 async def _secret_after_refresh(entry: VisitorEntry) -> str | None:

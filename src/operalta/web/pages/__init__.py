@@ -8,11 +8,14 @@ from operalta.web.pages import (
     chat,
     companies,
     entrance,
+    factors,
     files,
     memory,
     metrics,
+    second_factor,
     trust,
 )
 
-routers = (entrance.router, account.router, companies.router, chat.router, approvals.router, agents.router)
+routers = (entrance.router, second_factor.router, account.router, factors.router)
+routers += (companies.router, chat.router, approvals.router, agents.router)
 routers += (memory.router, metrics.router, files.router, audit.router, trust.router)

@@ -1,6 +1,7 @@
 """The pages of one's own account: security, appearance, and the operator's outbox."""
 
 import re
+from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
@@ -9,11 +10,15 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from operalta.delivery.outbox import list_outbox
 from operalta.guard import rules
+from operalta.identity.errors import WrongPassword
+from operalta.identity.factors.enrolment import own_factors
+from operalta.identity.factors.rules import RECOVERY_CODES
 from operalta.identity.own_account import (
     end_other_sessions,
     end_session,
     list_sessions,
     list_sign_ins,
+    password_changed_at,
     send_verification,
 )
 from operalta.identity.passwords import SHORTEST_PASSWORD
@@ -36,7 +41,7 @@ _LINK = re.compile(r"https?://\S+")
 
 @router.get("/security")
 async def security(entry: Reading) -> HTMLResponse:
-    """Show password, sessions and sign-in history."""
+    """Show second factors, password, sessions and sign-in history."""
     return await _security_page(entry, None)
 
 
@@ -47,6 +52,8 @@ async def change_password(
     """Change the password; every other session ends."""
     try:
         await entry.services.accounts.change_password(entry.claims.session_secret, current_password, password)
+    except WrongPassword as refusal:
+        return await _security_page(entry, WrongPassword(refusal.public_text, field="current_password"))
     except InvalidInput as refusal:
         return await _security_page(entry, refusal)
     return go_to("/security", "password-changed")
@@ -93,16 +100,16 @@ async def set_appearance(
 
 @router.get("/outbox")
 async def outbox(entry: Reading) -> HTMLResponse:
-    """Show what would have been mailed, to the operator of a deployment that does not mail."""
+    """Show what would have been sent, to the operator of a deployment that keeps it."""
     async with entry.scope() as scope:
         require_operator(scope)
         kept = await list_outbox(scope)
         messages = [
             {
                 "id": each.id,
-                "channel": "mail",
+                "channel": each.channel,
                 "to": each.recipient,
-                "subject": each.subject,
+                "subject": each.subject if each.channel == "mail" else None,
                 "text": each.body,
                 "at": each.at,
                 "links": _LINK.findall(each.body),
@@ -115,7 +122,21 @@ async def outbox(entry: Reading) -> HTMLResponse:
 
 async def _security_page(entry: PersonEntry, refusal: Refusal | None) -> HTMLResponse:
     async with entry.scope() as scope:
+        owned = await own_factors(scope)
         context = {
+            "factors": [
+                {
+                    "id": each.id,
+                    "kind": each.kind.value,
+                    "label": each.label,
+                    "created_at": each.created_at,
+                    "last_used_at": each.last_used_at,
+                }
+                for each in owned.factors
+            ],
+            "recovery_codes": {"left": owned.recovery_codes_left, "total": RECOVERY_CODES},
+            "recently_proved": owned.recently_proved,
+            "offers_sms": entry.services.enrolment.offers_sms,
             "sessions": [
                 {
                     "id": each.id,
@@ -137,15 +158,8 @@ async def _security_page(entry: PersonEntry, refusal: Refusal | None) -> HTMLRes
                 for each in await list_sign_ins(scope)
             ],
             "password_minimum": SHORTEST_PASSWORD,
-            "password_changed_at": None,
+            "password_changed_at": await password_changed_at(scope),
         }
-        if refusal is None:
-            return await page(entry.request, scope, "pages/security.html", context)
-        return await page(
-            entry.request,
-            scope,
-            "pages/security.html",
-            context,
-            errors=form_errors(refusal),
-            status=status_of(refusal),
-        )
+        errors = form_errors(refusal) if refusal else []
+        status = status_of(refusal) if refusal else HTTPStatus.OK
+        return await page(entry.request, scope, "pages/security.html", context, errors=errors, status=status)

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from operalta.access.rules import TEMPLATES, CompanyKind, Permission, Role, may_grant
 from operalta.db.scope import open_person_scope
 from operalta.guard import rules
+from operalta.identity.errors import NotProved
 from operalta.identity.own_account import me
 from operalta.identity.passwords import SHORTEST_PASSWORD
 from operalta.kernel.errors import Conflict, InvalidInput, NotAllowed, Refusal
@@ -170,6 +171,8 @@ async def change_role(entry: Managing, person_id: UUID, role: Text = "") -> Resp
     try:
         async with entry.scope() as scope:
             await service.change_role(scope, PersonId(person_id), _role(role))
+    except NotProved:
+        raise
     except (InvalidInput, Conflict, NotAllowed) as refusal:
         return await _members_page(entry, {}, refusal)
     return go_to(f"/c/{entry.company}/members", "saved")
@@ -184,6 +187,8 @@ async def end(entry: Leaving, person_id: UUID) -> Response:
                 await service.leave(scope)
                 return go_to("/companies", "saved")
             await service.remove_member(scope, PersonId(person_id))
+    except NotProved:
+        raise
     except (InvalidInput, Conflict, NotAllowed) as refusal:
         return await _members_page(entry, {}, refusal)
     return go_to(f"/c/{entry.company}/members", "saved")

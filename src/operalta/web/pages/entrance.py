@@ -9,13 +9,15 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from operalta.guard import rules
 from operalta.guard.subjects import email_identity
 from operalta.identity.errors import WrongCredentials
+from operalta.identity.factors.rules import Purpose
 from operalta.identity.passwords import SHORTEST_PASSWORD
 from operalta.identity.rules import counted_address
-from operalta.identity.sessions import SignedIn
+from operalta.identity.sessions import SecondFactorNeeded, SignedIn, known_or_new_device
 from operalta.kernel.errors import InvalidInput, NotFound, Refusal
 from operalta.settings import SignUp
 from operalta.web.cookies import SessionCookies
 from operalta.web.entry import ForVisitors, VisitorEntry, remember_session
+from operalta.web.pages.links import address_of
 from operalta.web.presentation import bare_page, form_errors, go_to, safe_next
 from operalta.web.problems import status_of
 
@@ -24,6 +26,7 @@ router = APIRouter()
 Looking = Annotated[VisitorEntry, Depends(ForVisitors(rules.PAGE))]
 SigningUp = Annotated[VisitorEntry, Depends(ForVisitors(rules.SIGN_UP))]
 SigningIn = Annotated[VisitorEntry, Depends(ForVisitors(rules.SIGN_IN))]
+Leaving = Annotated[VisitorEntry, Depends(ForVisitors(rules.SIGN_OUT))]
 Verifying = Annotated[VisitorEntry, Depends(ForVisitors(rules.VERIFY_EMAIL))]
 AskingForReset = Annotated[VisitorEntry, Depends(ForVisitors(rules.PASSWORD_RESET))]
 Resetting = Annotated[VisitorEntry, Depends(ForVisitors(rules.PASSWORD_RESET_CONFIRM))]
@@ -40,6 +43,13 @@ NextPath = Annotated[str, Query(max_length=2_000)]
 def keep_session(request: Request, signed_in: SignedIn) -> None:
     """Set the cookies of a session that has just begun."""
     remember_session(request, SessionCookies(signed_in.access_token, signed_in.refresh_token, signed_in.device_secret))
+
+
+def ask_for_factor(request: Request, asked: SecondFactorNeeded, next_path: str) -> RedirectResponse:
+    """Keep the ticket in its cookie and lead to the page where a second factor is proved."""
+    remember_session(request, SessionCookies(device=asked.device_secret, ticket=asked.ticket))
+    purpose = None if asked.purpose is Purpose.SIGN_IN else asked.purpose.value
+    return go_to(address_of("/sign-in/second-factor", {"purpose": purpose, "next": next_path}))
 
 
 @router.get("/")
@@ -94,7 +104,7 @@ async def sign_in_form(entry: Looking, next: NextPath = "") -> Response:  # noqa
 
 @router.post("/sign-in")
 async def sign_in(entry: SigningIn, email: Text = "", password: Password = "", next: Text = "") -> Response:  # noqa: A002
-    """Start a session."""
+    """Start a session, or lead to the second factor."""
     counted = await entry.services.sessions.counted_as(email, entry.device)
     services = await entry.admit(email_identity(counted))
     try:
@@ -103,12 +113,14 @@ async def sign_in(entry: SigningIn, email: Text = "", password: Password = "", n
         )
     except (WrongCredentials, InvalidInput) as refusal:
         return _sign_in_page(entry, {"email": email}, next, refusal)
+    if isinstance(signed_in, SecondFactorNeeded):
+        return ask_for_factor(entry.request, signed_in, next)
     keep_session(entry.request, signed_in)
     return go_to(safe_next(next) if next else "/companies")
 
 
 @router.post("/sign-out")
-async def sign_out(entry: Looking) -> RedirectResponse:
+async def sign_out(entry: Leaving) -> RedirectResponse:
     """End the session."""
     if entry.claims is not None:
         await entry.services.sessions.sign_out(entry.claims.session_secret)
@@ -147,12 +159,16 @@ async def reset_confirm_form(entry: Looking, token: TokenInAddress = "") -> HTML
 
 @router.post("/reset/confirm")
 async def reset_confirm(entry: Resetting, token: Token = "", password: Password = "") -> Response:
-    """Set a new password with the mailed link; every session ends."""
+    """Set a new password with the mailed link; every session ends. A second factor has to be proved before."""
     services = await entry.admit(f"link:{token[:32]}")
     try:
-        await services.accounts.reset_password(token, password)
+        asked = await services.accounts.reset_password(
+            token, password, device_secret=entry.device, user_agent=entry.user_agent, address=entry.address
+        )
     except InvalidInput as refusal:
         return _reset_confirm_page(entry, token, refusal)
+    if asked is not None:
+        return ask_for_factor(entry.request, asked, "")
     remember_session(entry.request, SessionCookies())
     return go_to("/sign-in", "password-reset")
 
@@ -201,7 +217,16 @@ def _sign_up_page(entry: VisitorEntry, form: dict[str, str], next_path: str, ref
 
 
 def _sign_in_page(entry: VisitorEntry, form: dict[str, str], next_path: str, refusal: Refusal | None) -> HTMLResponse:
-    context = {"form": form, "next": next_path, "sign_up_is_open": entry.services.settings.sign_up is SignUp.OPEN}
+    device = known_or_new_device(entry.device)
+    if device != entry.device:
+        # Given now, and not by the first of two requests: script asks for passkeys while the form may be on its way.
+        remember_session(entry.request, SessionCookies(device=device))
+    context = {
+        "form": form,
+        "next": next_path,
+        "destination": safe_next(next_path) if next_path else "/companies",
+        "sign_up_is_open": entry.services.settings.sign_up is SignUp.OPEN,
+    }
     return _form_page(entry, "pages/sign_in.html", context, refusal)
 
 

@@ -22,14 +22,34 @@ function tellTimes() {
 tellTimes();
 setInterval(tellTimes, 60_000);
 
-// A wait counts down; the page is not reloaded for anybody.
+// Waits count down by the clock, so that a page that slept knows how late it is. No page is reloaded for anybody.
+function countDown(seconds, tell) {
+  const end = Date.now() + seconds * 1000;
+  const look = () => {
+    const left = Math.max(0, Math.round((end - Date.now()) / 1000));
+    tell(left);
+    if (left === 0) clearInterval(timer);
+  };
+  const timer = setInterval(look, 1000);
+  look();
+}
 for (const wait of document.querySelectorAll("[data-countdown]")) {
-  let left = Number(wait.dataset.countdown);
-  const timer = setInterval(() => {
-    left -= 1;
+  countDown(Number(wait.dataset.countdown), (left) => {
     wait.textContent = left > 0 ? `${left} second${left === 1 ? "" : "s"}` : "no longer";
-    if (left <= 0) clearInterval(timer);
-  }, 1000);
+  });
+}
+for (const code of document.querySelectorAll("[data-left]")) {
+  countDown(Number(code.dataset.left), (left) => {
+    const clock = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
+    code.textContent = left > 0 ? `It works for ${clock} more.` : "It has run out. Send another one.";
+  });
+}
+for (const button of document.querySelectorAll("button[data-wait]")) {
+  const label = button.textContent;
+  countDown(Number(button.dataset.wait), (left) => {
+    button.disabled = left > 0;
+    button.textContent = left > 0 ? `${label} in ${left} s` : label;
+  });
 }
 
 // Dialogs open by `command` and `commandfor`; older browsers need a hand.
@@ -41,6 +61,7 @@ document.addEventListener("click", async ({ target }) => {
     if (opener.getAttribute("command") === "show-modal") dialog.showModal();
     else dialog.close();
   }
+  if (target.closest("button[data-print]")) print();
   const copier = target.closest("button[data-copy]");
   if (copier) {
     const label = copier.textContent;

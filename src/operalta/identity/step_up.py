@@ -1,0 +1,37 @@
+"""Step-up: which operations ask for a recent proof that it is still the same person, and the check itself.
+
+A session counts as proved for ten minutes after it proved a second factor; where the person has none, after the
+password. The database decides, by its own clock (`identity.is_proved`); the functions that change passwords and factors
+check it there once more.
+"""
+
+from enum import StrEnum
+
+from operalta.db.scope import Scope
+from operalta.identity import store
+from operalta.identity.errors import NotProved
+from operalta.terms.registry import upholds
+
+
+class SensitiveOperation(StrEnum):
+    """Everything that a session has to have proved itself for. This is the one list."""
+
+    CHANGE_PASSWORD = "change the password"  # noqa: S105 - the name of an operation
+    ENROL_FACTOR = "add a second factor"
+    REMOVE_FACTOR = "remove a second factor"
+    REPLACE_RECOVERY_CODES = "replace the recovery codes"
+    CHANGE_ROLE = "change a member's role"
+    REMOVE_MEMBER = "remove a member"
+    CHANGE_AGENT_TOOLS = "change what an agent may use"
+
+
+@upholds("2.2.3")
+async def require_recent_proof(scope: Scope, operation: SensitiveOperation) -> None:
+    """Raise NotProved unless the scope's session proved itself in the last ten minutes. Agents never have."""
+    if not await store.is_recently_proved(scope):
+        raise NotProved(f"To {operation.value}, confirm first that it is you. It holds for ten minutes.")
+
+
+async def is_recently_proved(scope: Scope) -> bool:
+    """Tell whether the scope's session proved itself in the last ten minutes."""
+    return await store.is_recently_proved(scope)

@@ -1,0 +1,94 @@
+"""Support for people by the deployment's operator: find somebody, sign them out, take lost factors away.
+
+Everything goes through the job role's named functions, and each leaves an event in the audit log: a search that it was
+made, the other two also the operator's reason. Nobody's password, codes or company data can be reached this way.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from operalta.db.elevated import Elevated, open_elevated
+from operalta.db.pools import Pool
+from operalta.operations import store
+from operalta.settings import DatabaseRole, Settings
+from operalta.terms.registry import upholds
+
+SHORTEST_SEARCH = 3
+LONGEST_REASON = 500
+
+
+class CannotHelp(Exception):  # noqa: N818 - read by the operator as a sentence
+    """What was asked cannot be done; the message says why. Nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPerson:
+    """Somebody with an account. Times are in UTC; what follows `created_at` are counts."""
+
+    id: UUID
+    email: str
+    name: str
+    is_operator: bool
+    verified: bool
+    created_at: datetime
+    live_sessions: int
+    last_seen_at: datetime | None
+    phones: int
+    authenticators: int
+    passkeys: int
+    recovery_codes: int
+
+
+async def find_people(settings: Settings, wanted: str) -> tuple[FoundPerson, ...]:
+    """Return up to 50 people by id, or by a part of their address or name, in order of their addresses."""
+    if len(wanted.strip()) < SHORTEST_SEARCH:
+        raise CannotHelp(f"Give at least {SHORTEST_SEARCH} characters of an address or a name, or an id.")
+    async with _elevated(settings, "find people") as elevated:
+        return tuple(FoundPerson(**row) for row in await store.find_people(elevated.connection, wanted.strip()))
+
+
+@upholds("2.4.4")
+async def sign_out(settings: Settings, person: UUID, reason: str) -> int:
+    """End every session of a person, at once, and return how many there were. Raise CannotHelp."""
+    clean = _reason(reason)
+    async with _elevated(settings, "sign a person out") as elevated:
+        ended = await store.sign_out_person(elevated.connection, person, clean)
+    if ended is None:
+        raise CannotHelp(f"Nobody has the id {person}. Look it up with: operalta people find …")
+    return ended
+
+
+@upholds("2.4.4")
+async def reset_factors(settings: Settings, person: UUID, reason: str) -> int:
+    """Take every second factor and recovery code of a person away, sign them out, and tell them by mail.
+
+    Return how many factors there were. Raise CannotHelp. The password alone opens the account afterwards, so make sure
+    first who is asking.
+    """
+    clean = _reason(reason)
+    async with _elevated(settings, "reset a person's second factors") as elevated:
+        removed = await store.reset_factors(elevated.connection, person, clean)
+    if removed is None:
+        raise CannotHelp(f"Nobody has the id {person}. Look it up with: operalta people find …")
+    return removed
+
+
+def _reason(reason: str) -> str:
+    clean = " ".join(reason.split())
+    if not 1 <= len(clean) <= LONGEST_REASON:
+        raise CannotHelp(f"Give a reason of 1 to {LONGEST_REASON} characters; it stays in the audit log.")
+    return clean
+
+
+@asynccontextmanager
+async def _elevated(settings: Settings, purpose: str) -> AsyncGenerator[Elevated]:
+    pool = Pool(DatabaseRole.JOB, settings.database_dsn(DatabaseRole.JOB), 1)
+    await pool.open()
+    try:
+        async with open_elevated(pool, purpose) as elevated:
+            yield elevated
+    finally:
+        await pool.close()

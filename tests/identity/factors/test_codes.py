@@ -1,0 +1,277 @@
+"""Codes by SMS: bound to person, session and purpose, three tries each, ten minutes, used once."""
+
+import asyncio
+
+import pytest
+
+from operalta.db.errors import SessionEnded
+from operalta.db.scope import Origin, open_person_scope
+from operalta.guard.codes import typed_code
+from operalta.identity.errors import (
+    CannotEnrol,
+    CountryNotServed,
+    NotProved,
+    SendingPaused,
+    TicketOver,
+    TooManyCodes,
+    WrongCode,
+)
+from operalta.identity.factors.rules import Bearer, Purpose
+from operalta.identity.sessions import SecondFactorNeeded
+from tests.identity.factors.conftest import Factors
+
+
+def another(code: str) -> str:
+    """A code that is not this one."""
+    return f"{(int(code) + 1) % 10**6:06d}"
+
+
+@pytest.mark.proves("2.2.1", "2.2.3")
+async def test_a_password_alone_starts_no_session_where_there_is_a_phone(factors: Factors) -> None:
+    person = await factors.with_phone()
+    begun, asking = await factors.knock(person)
+    with pytest.raises(TicketOver):
+        await factors.finish(begun)
+    await factors.prove_by_code(asking, await factors.send(asking, person))
+    signed_in = await factors.finish(begun)
+    async with open_person_scope(factors.identity.pools.web, factors.identity.secret_of(signed_in), Origin()):
+        pass
+    with pytest.raises(TicketOver):
+        await factors.finish(begun)
+
+
+@pytest.mark.proves("2.2.4")
+async def test_the_right_code_is_refused_in_other_hands_and_for_other_purposes(factors: Factors) -> None:
+    person, stranger = await factors.with_phone(), await factors.with_phone()
+    begun, asking = await factors.knock(person)
+    code = await factors.send(asking, person)
+    _, elsewhere = await factors.knock(person)
+    _, others = await factors.knock(stranger)
+    stolen = Bearer.ticket(begun.ticket, elsewhere.secret, Purpose.SIGN_IN)
+    for bearer in (elsewhere, others, stolen, Bearer.session(person.secret), Bearer.session(stranger.secret)):
+        with pytest.raises(WrongCode):
+            await factors.prove_by_code(bearer, code)
+    with pytest.raises(WrongCode):
+        await factors.proving.by_enrolment_code(person.secret, code)
+    reset = await a_reset(factors, person.email)
+    with pytest.raises(WrongCode):
+        await factors.prove_by_code(Bearer.ticket(reset.ticket, reset.device_secret, Purpose.RESET_PASSWORD), code)
+    await factors.prove_by_code(asking, code)
+
+
+@pytest.mark.proves("2.2.4")
+async def test_in_one_session_a_code_to_step_up_adds_no_phone_and_one_that_adds_a_phone_proves_nothing(
+    factors: Factors,
+) -> None:
+    person = await factors.with_phone()
+    session = Bearer.session(person.secret)
+    code = await factors.send(session, person)
+    with pytest.raises(WrongCode):
+        await factors.proving.by_enrolment_code(person.secret, code)
+    await factors.prove_by_code(session, code)
+    await factors.enrolment.send_code(person.secret, factors.enrolment.number_to_enrol("+4915123456789"))
+    code = factors.deliver(person.id)
+    with pytest.raises(WrongCode):
+        await factors.prove_by_code(session, code)
+    await factors.proving.by_enrolment_code(person.secret, code)
+
+
+async def a_reset(factors: Factors, email: str) -> SecondFactorNeeded:
+    await factors.identity.accounts.request_password_reset(email)
+    begun = await factors.identity.reset(factors.identity.link("reset_password", email), "seven quiet harbours sing")
+    assert begun is not None
+    return begun
+
+
+@pytest.mark.proves("2.2.4")
+async def test_fifty_uses_at_once_admit_one(factors: Factors) -> None:
+    person = await factors.with_phone()
+    _, asking = await factors.knock(person)
+    code = await factors.send(asking, person)
+    tried = await factors.try_code(asking)
+    outcomes = await asyncio.gather(*(factors.accept(asking, tried) for _ in range(50)))
+    assert sorted(outcomes) == [False] * 49 + [True]
+    with pytest.raises(WrongCode):
+        await factors.prove_by_code(asking, code)
+
+
+@pytest.mark.proves("3.1.4")
+async def test_the_fourth_try_fails_although_it_is_right(factors: Factors) -> None:
+    person = await factors.with_phone()
+    _, asking = await factors.knock(person)
+    code = await factors.send(asking, person)
+    for _ in range(3):
+        with pytest.raises(WrongCode):
+            await factors.prove_by_code(asking, another(code))
+    with pytest.raises(WrongCode):
+        await factors.prove_by_code(asking, code)
+    await factors.prove_by_code(asking, await factors.send(asking, person))
+
+
+@pytest.mark.proves("3.1.4")
+async def test_a_hundred_guesses_at_once_count_three(factors: Factors) -> None:
+    person = await factors.with_phone()
+    _, asking = await factors.knock(person)
+    await factors.send(asking, person)
+    tried = await asyncio.gather(*(factors.try_code(asking) for _ in range(100)))
+    assert sum(each.outcome == "tried" for each in tried) == 3
+    rows = factors.identity.rows(
+        "SELECT attempts FROM identity.codes WHERE person_id = %s AND purpose = 'sign_in'", person.id
+    )
+    assert [row["attempts"] for row in rows] == [3]
+
+
+@pytest.mark.proves("2.2.2")
+@pytest.mark.parametrize(("seconds", "holds"), [(9 * 60 + 59, True), (10 * 60 + 1, False)])
+async def test_a_code_lives_ten_minutes_by_the_clock_of_the_database(
+    factors: Factors, seconds: int, *, holds: bool
+) -> None:
+    person = await factors.with_phone()
+    begun, asking = await factors.knock(person)
+    code = await factors.send(asking, person)
+    factors.identity.owner.execute(
+        "UPDATE identity.codes SET created_at = created_at - make_interval(secs => %(by)s),"
+        " expires_at = expires_at - make_interval(secs => %(by)s) WHERE person_id = %(person)s",
+        {"by": seconds, "person": person.id},
+    )
+    if holds:
+        await factors.prove_by_code(asking, code)
+        await factors.finish(begun)
+    else:
+        with pytest.raises(WrongCode):
+            await factors.prove_by_code(asking, code)
+
+
+async def test_a_new_code_voids_the_one_before(factors: Factors) -> None:
+    person = await factors.with_phone()
+    _, asking = await factors.knock(person)
+    first = await factors.send(asking, person)
+    second = await factors.send(asking, person)
+    with pytest.raises(WrongCode):
+        await factors.prove_by_code(asking, first if first != second else another(second))
+    await factors.prove_by_code(asking, second)
+
+
+@pytest.mark.proves("2.2.5", "3.2.2")
+async def test_the_code_itself_is_kept_nowhere(factors: Factors) -> None:
+    person = await factors.with_phone()
+    _, asking = await factors.knock(person)
+    code = await factors.send(asking, person)
+    for table in (
+        "identity.codes",
+        "identity.tickets",
+        "identity.factor_attempts",
+        "delivery.messages",
+        "audit.events",
+    ):
+        for row in factors.identity.rows(f"SELECT t::text AS text FROM {table} AS t"):  # noqa: S608 - names from above
+            fields = row["text"].strip("()").split(",")
+            assert code not in fields, table
+    kept = factors.identity.rows(
+        "SELECT digest FROM identity.codes WHERE person_id = %s ORDER BY created_at DESC", person.id
+    )
+    assert len(kept[0]["digest"]) == 32
+
+
+async def test_a_ticket_is_over_after_a_quarter_of_an_hour_and_after_a_new_password(factors: Factors) -> None:
+    person = await factors.with_phone()
+    begun, asking = await factors.knock(person)
+    code = await factors.send(asking, person)
+    factors.identity.owner.execute(
+        "UPDATE identity.tickets SET expires_at = now() - interval '1 second' WHERE person_id = %s", (person.id,)
+    )
+    with pytest.raises(TicketOver):
+        await factors.proving.counted_as(asking)
+    with pytest.raises(WrongCode):
+        await factors.prove_by_code(asking, code)
+    begun, asking = await factors.knock(person)
+    await factors.prove_by_code(asking, await factors.send(asking, person))
+    await factors.identity.accounts.change_password(
+        person.secret, "four wooden ladders lean", "seven quiet harbours sing"
+    )
+    with pytest.raises(TicketOver):
+        await factors.finish(begun)
+
+
+@pytest.mark.proves("2.2.3")
+async def test_a_reset_changes_nothing_before_the_factor_is_proved(factors: Factors) -> None:
+    person = await factors.with_phone()
+    begun = await a_reset(factors, person.email)
+    asking = Bearer.ticket(begun.ticket, begun.device_secret, Purpose.RESET_PASSWORD)
+    with pytest.raises(TicketOver):
+        await factors.identity.accounts.finish_reset(begun.ticket, begun.device_secret)
+    await factors.knock(person)
+    await factors.prove_by_code(asking, await factors.send(asking, person))
+    with pytest.raises(TicketOver):
+        await factors.identity.sessions.finish_sign_in(begun.ticket, begun.device_secret)
+    await factors.identity.accounts.finish_reset(begun.ticket, begun.device_secret)
+    assert isinstance(await factors.identity.begin(person.email, "seven quiet harbours sing"), SecondFactorNeeded)
+    with pytest.raises(SessionEnded):
+        async with open_person_scope(factors.identity.pools.web, person.secret, Origin()):
+            pass
+    with pytest.raises(TicketOver):
+        await factors.identity.accounts.finish_reset(begun.ticket, begun.device_secret)
+
+
+async def test_a_number_is_enrolled_by_a_session_that_has_proved_itself_and_once(factors: Factors) -> None:
+    person = await factors.person()
+    number = factors.enrolment.number_to_enrol(person.number)
+    factors.age(person, 11 / 1440)
+    with pytest.raises(NotProved):
+        await factors.enrolment.send_code(person.secret, number)
+    await factors.identity.accounts.prove_password(person.secret, "four wooden ladders lean")
+    await factors.enrolment.send_code(person.secret, number)
+    codes = await factors.enrolment.confirm_phone(person.secret, factors.deliver(person.id))
+    assert len(codes) == 10
+    with pytest.raises(CannotEnrol):
+        await factors.enrolment.send_code(person.secret, number)
+
+
+async def test_codes_go_to_the_countries_that_are_served(factors: Factors) -> None:
+    for typed in ("+1 202 555 0123", "+870773111632"):
+        with pytest.raises(CountryNotServed):
+            factors.enrolment.number_to_enrol(typed)
+    assert factors.enrolment.number_to_enrol("+49 1512 3456789").country == "DE"
+    person = await factors.with_phone()
+    _, asking = await factors.knock(person)
+    factors.identity.owner.execute(
+        "UPDATE identity.phones SET number = '+12025550123' WHERE person_id = %s", (person.id,)
+    )
+    with pytest.raises(CountryNotServed):
+        await factors.proving.send_code(asking, factors.phone(person))
+
+
+async def test_a_person_asks_for_six_enrolment_codes_a_day(factors: Factors) -> None:
+    person = await factors.person()
+    number = factors.enrolment.number_to_enrol(person.number)
+    for _ in range(6):
+        await factors.enrolment.send_code(person.secret, number)
+    with pytest.raises(TooManyCodes):
+        await factors.enrolment.send_code(person.secret, number)
+
+
+async def test_sending_to_a_country_pauses_when_hardly_a_code_is_ever_used(factors: Factors) -> None:
+    person = await factors.person()
+    number = factors.enrolment.number_to_enrol("+4915123456789")
+    arranged = (
+        "INSERT INTO identity.codes (person_id, session_id, purpose, number, country, created_at, attempts, used_at)"
+        " SELECT %(other)s, %(session)s, 'enrol_phone', '+4915123456789', 'DE', now() - interval '1 hour',"
+        " CASE WHEN nth <= %(used)s THEN 1 ELSE 0 END, now() FROM generate_series(1, 30) AS nth"
+    )
+    other = await factors.person()
+    row = {"other": other.id, "session": other.signed_in.session_id}
+    factors.identity.owner.execute(arranged, {**row, "used": 5})
+    with pytest.raises(SendingPaused):
+        await factors.enrolment.send_code(person.secret, number)
+    factors.identity.owner.execute("DELETE FROM identity.codes WHERE person_id = %s", (other.id,))
+    factors.identity.owner.execute(arranged, {**row, "used": 6})
+    await factors.enrolment.send_code(person.secret, number)
+    factors.identity.owner.execute("DELETE FROM identity.codes WHERE person_id = %s", (other.id,))
+
+
+@pytest.mark.parametrize(
+    "typed", ["12345", "1234567", "12345a", "", "\u0661\u0662\u0663\u0664\u0665\u0666", "123456\x00"]
+)
+def test_what_is_no_code_is_compared_with_nothing(typed: str) -> None:
+    assert typed_code(typed) is None
+    assert typed_code(" 123 456 ") == typed_code("123-456") == "123456"
