@@ -23,7 +23,7 @@ from tests.browser.steps import PASSWORD, Person, person
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser"), pytest.mark.timeout(600)]
 
 EMAIL = "ben@harbour.example"
-NUMBER = "+41446681800"
+NUMBER = "+41795550123"
 _CODE = re.compile(r"(\d{6}) is your Operalta code")
 
 
@@ -183,7 +183,7 @@ def _open_account(ada: Person, ben: Person) -> None:
 def _add_phone(ben: Holder) -> None:
     ben.go("/security")
     ben.seen.page.get_by_role("link", name="Add a phone").click()
-    ben.seen.page.get_by_label("Phone number").fill("0041 44 668 18 00")
+    ben.seen.page.get_by_label("Phone number").fill("0041 79 555 01 23")
     ben.press("Send a code")
     expect(ben.seen.page.get_by_role("timer")).to_have_text(re.compile(r"It works for \d:\d\d more\."))
     expect(ben.seen.page.get_by_role("button", name=re.compile("Send another code in"))).to_be_disabled()
@@ -223,7 +223,7 @@ def test_a_password_alone_opens_nothing_and_a_code_by_sms_completes_it(holder: H
     expect(holder.heading).to_have_text("Sign in")
     holder.go("/sign-in/second-factor?next=/security")
     holder.choose("Code by SMS")
-    expect(holder.seen.page.get_by_text("your phone ending in …00")).to_be_visible()
+    expect(holder.seen.page.get_by_text("your phone ending in …23")).to_be_visible()
     holder.press("Send a code")
     code = holder.arrived_code()
     wrong = f"{(int(code) + 1) % 10**6:06d}"

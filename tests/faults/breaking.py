@@ -68,6 +68,8 @@ def _render_json(response: JSONResponse, content: object) -> bytes:
 
 
 async def _me(scope: Any) -> Any:  # noqa: ANN401 - something else than what is promised
+    if is_broken("statement"):
+        fail("statement", psycopg.OperationalError, scope)
     if is_broken("shape"):
         return {"id": os.environ[MARKER], "email": os.environ[MARKER]}
     return await _real_me(scope)

@@ -64,7 +64,7 @@ def factor_pages() -> list[Sample]:
     groups = [_SECRET[at : at + 4] for at in range(0, len(_SECRET), 4)]
     address = f"otpauth://totp/Operalta:ada%40lumen.example?secret={_SECRET}&issuer=Operalta"
     waiting = {"code": qr_code(address), "secret": _SECRET, "groups": groups}
-    number = "+41446681800"
+    number = "+41795550123"
     return [
         Sample("add-phone", "add_phone.html", {"page": page(company=None), "phone": "", "code": "", "sent": _NOT_SENT}),
         Sample(
@@ -108,7 +108,7 @@ def factors_with_errors() -> list[Sample]:
 
 def own_factors() -> Context:
     """Return what the security page shows of somebody with a factor of each kind."""
-    kinds = [("passkey", "Firefox on Linux"), ("authenticator", "Aegis"), ("phone", "+41446681800")]
+    kinds = [("passkey", "Firefox on Linux"), ("authenticator", "Aegis"), ("phone", "+41795550123")]
     return {
         "factors": [
             {

@@ -135,14 +135,43 @@ def test_made_up_tickets_are_counted_for_the_address(site: Site, path: str) -> N
 def test_a_fourth_code_to_one_number_is_refused_however_the_number_is_typed(
     ada: Holder, site: Site, world: World
 ) -> None:
-    spellings = ("+41 79 555 01 23", "0041795550123", "+41 (79) 555-01-23", "+41795550123")
-    people = [ada, holder(site, world), holder(site, world), holder(site, world)]
+    """Two of the three may be asked for by others; the third is left for whoever has the number."""
+    spellings = ("+41 79 555 01 23", "0041795550123", "+41 (79) 555-01-23")
+    people = [ada, holder(site, world), holder(site, world)]
     answers = [
         person.home.api("POST", "/auth/factors/phone", {"phone": spelling})
         for person, spelling in zip(people, spellings, strict=True)
     ]
-    assert [answer.status for answer in answers] == [202, 202, 202, 429]
+    assert [answer.status for answer in answers] == [202, 202, 429]
+    owner = holder(site, world)
+    owner.execute("INSERT INTO identity.phones (person_id, number) VALUES (%s, '+41795550123')", owner.member.person_id)
+    client, asked = owner.knock()
+    answers = [client.api("POST", "/auth/otp/send", {"phone": str(phone_of(asked))}) for _ in range(2)]
+    assert [answer.status for answer in answers] == [202, 429]
     assert int(answers[-1].header("retry-after")) > 0
+
+
+def test_asking_for_somebody_elses_number_without_a_proof_uses_up_nothing_of_theirs(
+    ada: Holder, site: Site, world: World
+) -> None:
+    number = ada.add_phone()
+    stranger = holder(site, world)
+    stranger.let_pass(11)
+    answers = [stranger.home.api("POST", "/auth/factors/phone", {"phone": number}) for _ in range(5)]
+    assert [answer.status for answer in answers] == [403, 403, 403, 429, 429]
+    client, asked = ada.knock()
+    sent = [client.api("POST", "/auth/otp/send", {"phone": str(phone_of(asked))}).status for _ in range(2)]
+    assert sent == [202, 202]
+
+
+def test_a_strangers_nonsense_uses_up_no_recovery_code_of_the_owner(ada: Holder) -> None:
+    ada.add_app()
+    codes = ada.home.api("POST", "/auth/factors/recovery-codes").json["recovery_codes"]
+    stranger, _ = ada.knock()
+    statuses = [stranger.api("POST", "/auth/recovery-code/verify", {"code": "x"}).status for _ in range(11)]
+    assert statuses == [422] * 10 + [429]
+    client, _ = ada.knock()
+    assert client.api("POST", "/auth/recovery-code/verify", {"code": codes[0]}).status == 200
 
 
 def enrolments(ada: Holder) -> list[Answer]:
@@ -161,6 +190,13 @@ OPERATIONS: dict[SensitiveOperation, Callable[[Holder, str], list[Answer]]] = {
     SensitiveOperation.ENROL_FACTOR: lambda ada, _: enrolments(ada),
     SensitiveOperation.REMOVE_FACTOR: lambda ada, _: [ada.home.api("DELETE", f"/auth/factors/{a_factor(ada)}")],
     SensitiveOperation.REPLACE_RECOVERY_CODES: lambda ada, _: [ada.home.api("POST", "/auth/factors/recovery-codes")],
+    SensitiveOperation.INVITE_MANAGER: lambda ada, _: [
+        ada.home.api(
+            "POST",
+            f"/companies/{ada.member.company_slug}/invitations",
+            {"email": f"{ada.member.company_slug}@people.example", "role": "founder"},
+        )
+    ],
     SensitiveOperation.CHANGE_ROLE: lambda ada, other: [
         ada.home.api("PUT", f"/companies/{ada.member.company_slug}/members/{other}/role", {"role": "investor"})
     ],

@@ -276,16 +276,16 @@ def test_a_phone_is_added_with_the_code_that_it_receives(ben: Holder) -> None:
     refused = home.post("/security/factors/phone", phone="044 668")
     assert refused.status == 422
     assert Page(refused.text).having("id", "field-phone")[0].attributes["value"] == "044 668"
-    sent = home.post("/security/factors/phone", phone="0041 44 668 18 00")
-    assert "+41446681800" in sent.text
+    sent = home.post("/security/factors/phone", phone="0041 79 555 01 23")
+    assert "+41795550123" in sent.text
     wrong = home.post("/security/factors/phone/code", **carried(sent), code="12345")
     assert wrong.status == 422
     added = home.post("/security/factors/phone/code", **carried(wrong), code=ben.arrived())
     assert len(re.findall(r"<li><code>[A-Z2-7]{4}(-[A-Z2-7]{4}){3}</code>", added.text)) == 10
     assert added.header("cache-control") == "no-store"
-    assert "+41446681800" in home.get("/security").text
+    assert "+41795550123" in home.get("/security").text
     assert home.get("/security/factors/phone/code").status == 200
-    taken = home.post("/security/factors/phone", phone="+41446681800")
+    taken = home.post("/security/factors/phone", phone="+41795550123")
     assert taken.status == 409
     assert "it is there already" in taken.text
 
@@ -320,7 +320,7 @@ def test_nothing_is_added_removed_or_replaced_without_a_recent_proof(ben: Holder
         path = f"/security/factors/{name}"
         assert ben.home.get(path).location == f"/step-up?next={path.replace('/', '%2F')}"
     for path, fields in (
-        ("factors/phone", {"phone": "+41446681800"}),
+        ("factors/phone", {"phone": "+41795550123"}),
         ("factors/phone/code", {"code": "123456"}),
         ("factors/authenticator", {"name": "Another"}),
         ("factors/authenticator/confirm", {"code": "123456"}),

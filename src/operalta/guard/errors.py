@@ -22,4 +22,4 @@ class UnknownAddress(Unavailable):
 
 
 class PhoneNotInternational(InvalidInput):
-    """Give a complete phone number with its country code, such as +41 44 668 18 00."""
+    """Give a complete phone number with its country code, such as +41 79 555 01 23."""

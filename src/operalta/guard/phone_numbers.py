@@ -9,16 +9,28 @@ from operalta.guard.errors import PhoneNotInternational
 from operalta.terms.registry import upholds
 
 LONGEST_TYPED = 60
+_MOBILE = frozenset(
+    {
+        phonenumbers.PhoneNumberType.MOBILE,
+        phonenumbers.PhoneNumberType.FIXED_LINE_OR_MOBILE,
+        phonenumbers.PhoneNumberType.PERSONAL_NUMBER,
+    }
+)
 NO_COUNTRY = "001"
 """What the numbering plan says of numbers that belong to no country (satellites, shared services)."""
 
 
 @dataclass(frozen=True, slots=True)
 class PhoneNumber:
-    """A number in E.164, such as `+41446681800`, and its country (ISO 3166-1 alpha-2, or `001` for none)."""
+    """A number in E.164, such as `+41446681800`, and its country (ISO 3166-1 alpha-2, or `001` for none).
+
+    `may_be_mobile`: its country's numbering plan does not rule out that it belongs to a mobile phone. Premium rates,
+    by which a message costs its sender, never do.
+    """
 
     e164: str
     country: str
+    may_be_mobile: bool
 
     @property
     def hint(self) -> str:
@@ -48,4 +60,8 @@ def phone_number(typed: str) -> PhoneNumber:
     if parsed.extension or not phonenumbers.is_valid_number(parsed):
         raise PhoneNotInternational(field="phone")
     country = phonenumbers.region_code_for_number(parsed) or NO_COUNTRY
-    return PhoneNumber(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164), country)
+    return PhoneNumber(
+        phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164),
+        country,
+        phonenumbers.number_type(parsed) in _MOBILE,
+    )

@@ -248,8 +248,11 @@ PASSWORD_CHANGE = _rule(
 FACTOR_CHECK = _rule(
     "factor-check", identity=(10, _FIVE_MINUTES), address=(100, _FIVE_MINUTES), everybody=(3_000, _FIVE_MINUTES)
 )
-"""Authenticator apps, passkeys and recovery codes; identity as for `OTP_CHECK`."""
+"""Authenticator apps; identity as for `OTP_CHECK`."""
 
+RECOVERY_CHECK = _rule(
+    "recovery-check", identity=(10, _FIVE_MINUTES), address=(100, _FIVE_MINUTES), everybody=(3_000, _FIVE_MINUTES)
+)
 OPEN_WAYS = _rule(
     "open-ways", identity=(60, _FIVE_MINUTES), address=(300, _FIVE_MINUTES), everybody=(6_000, _FIVE_MINUTES)
 )

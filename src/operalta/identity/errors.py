@@ -63,6 +63,10 @@ class CountryNotServed(InvalidInput):
     """No codes are sent to this country. Use a number of another country, an authenticator app or a passkey."""
 
 
+class NotAMobileNumber(InvalidInput):
+    """No codes can be sent to this kind of number. Use the number of a mobile phone."""
+
+
 class SendingPaused(Unavailable):
     """No codes can be sent to new numbers of this country right now. Use an authenticator app or a passkey."""
 

@@ -20,6 +20,7 @@ class SensitiveOperation(StrEnum):
     ENROL_FACTOR = "add a second factor"
     REMOVE_FACTOR = "remove a second factor"
     REPLACE_RECOVERY_CODES = "replace the recovery codes"
+    INVITE_MANAGER = "invite somebody who manages members"
     CHANGE_ROLE = "change a member's role"
     REMOVE_MEMBER = "remove a member"
     CHANGE_AGENT_TOOLS = "change what an agent may use"

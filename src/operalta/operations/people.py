@@ -1,7 +1,7 @@
 """Support for people by the deployment's operator: find somebody, sign them out, take lost factors away.
 
-Everything goes through the job role's named functions, and each leaves an event in the audit log: a search that it was
-made, the other two also the operator's reason. Nobody's password, codes or company data can be reached this way.
+Everything goes through named functions of the database that no serving role may call, only whoever holds the owner's
+password; each leaves an event in the audit log: a search that it was made, the other two also the operator's reason.
 """
 
 from collections.abc import AsyncGenerator
@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from operalta.db.elevated import Elevated, open_elevated
-from operalta.db.pools import Pool
+import psycopg
+from psycopg.rows import DictRow, dict_row
+
+from operalta.db.errors import DatabaseOutOfReach
+from operalta.db.pools import Connection
 from operalta.operations import store
 from operalta.settings import DatabaseRole, Settings
 from operalta.terms.registry import upholds
@@ -46,16 +49,16 @@ async def find_people(settings: Settings, wanted: str) -> tuple[FoundPerson, ...
     """Return up to 50 people by id, or by a part of their address or name, in order of their addresses."""
     if len(wanted.strip()) < SHORTEST_SEARCH:
         raise CannotHelp(f"Give at least {SHORTEST_SEARCH} characters of an address or a name, or an id.")
-    async with _elevated(settings, "find people") as elevated:
-        return tuple(FoundPerson(**row) for row in await store.find_people(elevated.connection, wanted.strip()))
+    async with _support(settings) as connection:
+        return tuple(FoundPerson(**row) for row in await store.find_people(connection, wanted.strip()))
 
 
 @upholds("2.4.4")
 async def sign_out(settings: Settings, person: UUID, reason: str) -> int:
     """End every session of a person, at once, and return how many there were. Raise CannotHelp."""
     clean = _reason(reason)
-    async with _elevated(settings, "sign a person out") as elevated:
-        ended = await store.sign_out_person(elevated.connection, person, clean)
+    async with _support(settings) as connection:
+        ended = await store.sign_out_person(connection, person, clean)
     if ended is None:
         raise CannotHelp(f"Nobody has the id {person}. Look it up with: operalta people find …")
     return ended
@@ -69,8 +72,8 @@ async def reset_factors(settings: Settings, person: UUID, reason: str) -> int:
     first who is asking.
     """
     clean = _reason(reason)
-    async with _elevated(settings, "reset a person's second factors") as elevated:
-        removed = await store.reset_factors(elevated.connection, person, clean)
+    async with _support(settings) as connection:
+        removed = await store.reset_factors(connection, person, clean)
     if removed is None:
         raise CannotHelp(f"Nobody has the id {person}. Look it up with: operalta people find …")
     return removed
@@ -84,11 +87,14 @@ def _reason(reason: str) -> str:
 
 
 @asynccontextmanager
-async def _elevated(settings: Settings, purpose: str) -> AsyncGenerator[Elevated]:
-    pool = Pool(DatabaseRole.JOB, settings.database_dsn(DatabaseRole.JOB), 1)
-    await pool.open()
+async def _support(settings: Settings) -> AsyncGenerator[Connection]:
+    """Open a transaction of the owner's with the definer's role: nobody else may call these functions."""
     try:
-        async with open_elevated(pool, purpose) as elevated:
-            yield elevated
-    finally:
-        await pool.close()
+        connection = await psycopg.AsyncConnection[DictRow].connect(
+            settings.database_dsn(DatabaseRole.OWNER), row_factory=dict_row, connect_timeout=10
+        )
+    except psycopg.OperationalError as error:
+        raise DatabaseOutOfReach from error
+    async with connection, connection.transaction():
+        await store.take_definer_role(connection)
+        yield connection

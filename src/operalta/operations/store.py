@@ -1,4 +1,4 @@
-"""The SQL that running the deployment needs: as the database's owner, and the job role's functions for support."""
+"""The SQL that running the deployment needs: as the database's owner; support takes the definer's role."""
 
 from typing import Any
 from uuid import UUID
@@ -22,6 +22,11 @@ def keep_operator_link(connection: psycopg.Connection[Any], digest: bytes) -> No
         "INSERT INTO identity.links (purpose, digest, expires_at) VALUES ('operator', %s, now() + interval '30 minutes')",
         (digest,),
     )
+
+
+async def take_definer_role(connection: Connection) -> None:
+    """Act as the definer's role until the transaction ends; the owner alone may."""
+    await connection.execute("SET LOCAL ROLE operalta_definer")
 
 
 async def find_people(connection: Connection, wanted: str) -> list[Row]:

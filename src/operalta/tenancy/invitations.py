@@ -1,11 +1,12 @@
 """Invitations: a role is given with them, to one address, for one use (clause 2.5.4)."""
 
-from operalta.access.rules import Permission, Role, may_grant
+from operalta.access.rules import Permission, Role, may_grant, permissions_of
 from operalta.audit.rules import Action
 from operalta.audit.service import record
 from operalta.db.permission import require
 from operalta.db.scope import Row, Scope
 from operalta.identity.rules import could_be_token, email_address
+from operalta.identity.step_up import SensitiveOperation, require_recent_proof
 from operalta.kernel.actor import ActorKind
 from operalta.kernel.errors import NotAllowed
 from operalta.kernel.ids import CompanyId, InvitationId, new_id
@@ -27,8 +28,8 @@ LARGEST_PAGE = 100
 async def invite(scope: Scope, email: str, role: Role) -> Invitation:
     """Invite an address with a role that may do no more than one's own; the mail leaves with the transaction.
 
-    The answer never holds the link: its addressee alone receives it. Raise RoleAboveYours, AlreadyInvited, or
-    AlreadyMember (to someone who may see members; nobody else learns it).
+    The answer never holds the link: its addressee alone receives it. Raise RoleAboveYours, AlreadyInvited,
+    AlreadyMember (to someone who may see members; nobody else learns it), or NotProved where the role manages members.
     """
     require(scope, Permission.MEMBERS_INVITE)
     _require_person(scope)
@@ -39,6 +40,7 @@ async def invite(scope: Scope, email: str, role: Role) -> Invitation:
         raise AlreadyMember
     if await store.has_open_invitation(scope, address):
         raise AlreadyInvited
+    await _require_proof_for(scope, role)
     invitation = InvitationId(new_id())
     await store.add_invitation(scope, invitation=invitation, address=address, role=role.value)
     await store.send_invitation(scope, invitation)
@@ -51,9 +53,10 @@ async def resend_invitation(scope: Scope, invitation: InvitationId) -> Invitatio
     """Mail an open invitation again, with a fresh link. Raise NoSuchInvitation where it is not open."""
     require(scope, Permission.MEMBERS_INVITE)
     _require_person(scope)
+    standing = await _get(scope, invitation)
+    await _require_proof_for(scope, standing.role)
     if not await store.send_invitation(scope, invitation):
         raise NoSuchInvitation
-    standing = await _get(scope, invitation)
     await record(
         scope,
         Action.MEMBER_INVITED,
@@ -96,6 +99,12 @@ async def accept_invitation(scope: Scope, token: str) -> CompanyReference:
     if row is None:
         raise InvitationSpent
     return CompanyReference(CompanyId(row["id"]), row["slug"])
+
+
+async def _require_proof_for(scope: Scope, role: Role) -> None:
+    # Otherwise a stolen session could bring in an account of the thief's that may remove the owner.
+    if Permission.MEMBERS_MANAGE in permissions_of(scope.actor.company_kind, role.value):
+        await require_recent_proof(scope, SensitiveOperation.INVITE_MANAGER)
 
 
 async def _get(scope: Scope, invitation: InvitationId) -> Invitation:

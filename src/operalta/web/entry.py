@@ -88,16 +88,19 @@ class VisitorEntry:
         """Return who proves a second factor, and the identity under which that is counted.
 
         It is the session for step-up, else the ticket of the cookies. Raise NotSignedIn or TicketOver for none; what
-        was presented is counted for the address then, so that nobody tries tickets without end.
+        was presented is counted for the address then, so that nobody tries tickets without end. Recovery codes, which
+        nobody can guess, are counted apart for each device, so that a stranger's nonsense does not use up the owner's.
         """
         try:
             asking = self._asking(purpose)
-            return asking, await self.services.proving.counted_as(asking)
+            counted = await self.services.proving.counted_as(asking)
         except NotSignedIn:
             for_address = rules.only(self.rule, _OF_ADDRESS)
             if for_address is not None:
                 await _count(self.request, self.services, for_address, Subjects(address=self.origin.address))
             raise
+        apart = self.rule is rules.RECOVERY_CHECK
+        return asking, f"{counted} with {asking.device.hex()}" if apart else counted
 
     def _asking(self, purpose: Purpose) -> Bearer:
         if purpose is not Purpose.STEP_UP:

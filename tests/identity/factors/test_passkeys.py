@@ -5,6 +5,7 @@ import secrets
 from typing import Any
 
 import pytest
+from webauthn.helpers import bytes_to_base64url
 
 from operalta.identity.errors import CannotEnrol, PasskeyRefused, TicketOver
 from operalta.identity.factors.rules import Bearer
@@ -12,6 +13,8 @@ from operalta.identity.tokens import new_secret
 from tests.identity.conftest import CLIENT
 from tests.identity.factors.conftest import Factors, Person
 from tests.identity.factors.software_authenticator import SoftwareAuthenticator
+
+DEEP = bytes_to_base64url(b"[" * 5_900)
 
 
 async def with_passkey(
@@ -151,6 +154,7 @@ async def test_without_a_ticket_nothing_is_asked(factors: Factors) -> None:
         {"rawId": "AAAA", "response": {"clientDataJSON": "bm90IGpzb24"}},
         {"rawId": "A", "response": {"clientDataJSON": "A"}},
         {"rawId": "AAAA", "response": []},
+        {"rawId": "AAAA", "response": {"clientDataJSON": DEEP}},
     ],
 )
 async def test_nonsense_is_refused_as_any_other_answer(factors: Factors, answer: dict[str, Any]) -> None:

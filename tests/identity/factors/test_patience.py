@@ -109,6 +109,28 @@ async def test_a_known_device_that_guesses_twenty_times_becomes_a_stranger(facto
         await factors.proving.send_code(begun, factors.phone(person))
 
 
+async def test_a_known_device_guesses_a_hundred_times_a_year_whatever_succeeds_between(factors: Factors) -> None:
+    person = await factors.with_phone()
+    home = person.signed_in.device_secret
+    factors.identity.owner.execute(
+        "INSERT INTO identity.factor_attempts (person_id, way, standing, device_digest, at)"
+        " SELECT %s, 'phone', 'known', %s, now() - nth * interval '3 days' FROM generate_series(1, 100) AS nth",
+        (person.id, digest(home)),
+    )
+    _, asking = await factors.knock(person, home)
+    await factors.prove_by_code(asking, await factors.send(asking, person))
+    standing = "SELECT identity.standing_of(%s, %s, 'phone') AS standing"
+    with factors.identity.owner.transaction():
+        factors.identity.owner.execute("SET LOCAL ROLE operalta_definer")
+        assert factors.identity.rows(standing, person.id, digest(home))[0]["standing"] == "stranger"
+
+
+async def test_two_apps_share_one_budget(factors: Factors) -> None:
+    person, _ = await factors.with_authenticator()
+    await factors.with_authenticator(person)
+    assert await guess_app(factors, person) == 6
+
+
 async def test_the_owners_success_wipes_no_strangers_guess_away(factors: Factors) -> None:
     person = await factors.with_phone()
     first = await guess_codes(factors, person)

@@ -89,26 +89,22 @@ class Enrolment:
         """Return the number as it will be kept and counted. Raise as `Proving.served` does."""
         return self._proving.served(typed)
 
+    async def require_sendable(self, session_secret: str, number: PhoneNumber) -> None:
+        """Raise what `send_code` would, and send nothing."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            verdict = await store.may_enrol_phone(connection, session_secret, number.e164, number.country)
+        _require(verdict)
+
     @upholds("2.2.1", "2.2.3")
     async def send_code(self, session_secret: str, number: PhoneNumber) -> None:
         """Send a code to a number that is to become a factor.
 
-        Raise NotProved, CannotEnrol, TooManyCodes (a person a day), or SendingPaused: most codes to that country are
-        asked for and never used, which is how somebody earns on messages that we pay for.
+        Raise NotProved, CannotEnrol, TooManyCodes (a person a day, a number in five minutes), or SendingPaused: most
+        codes to that country are asked for and never used, which is how somebody earns on messages that we pay for.
         """
         async with self._pool.acquire() as connection, connection.transaction():
-            outcome = await store.send_enrolment_code(connection, session_secret, number.e164, number.country)
-        match outcome:
-            case "sent":
-                return
-            case "taken":
-                raise CannotEnrol
-            case "enough":
-                raise TooManyCodes
-            case "pumped":
-                raise SendingPaused
-            case _:
-                raise NotProved
+            verdict = await store.send_enrolment_code(connection, session_secret, number.e164, number.country)
+        _require(verdict)
 
     async def confirm_phone(self, session_secret: str, code: str) -> tuple[str, ...]:
         """Make the number a factor with the code sent to it; return recovery codes where there are none.
@@ -215,3 +211,18 @@ async def own_factors(scope: Scope) -> OwnFactors:
         await store.recovery_codes_left(scope),
         await is_recently_proved(scope),
     )
+
+
+def _require(verdict: str) -> None:
+    """Raise what the database's word for a refused sending stands for."""
+    match verdict:
+        case "sent" | "yes":
+            return
+        case "taken":
+            raise CannotEnrol
+        case "enough":
+            raise TooManyCodes
+        case "pumped":
+            raise SendingPaused
+        case _:
+            raise NotProved

@@ -9,13 +9,20 @@ from collections.abc import Mapping
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from webauthn import (
     generate_authentication_options,
     generate_registration_options,
     verify_authentication_response,
     verify_registration_response,
 )
-from webauthn.helpers import base64url_to_bytes, options_to_json_dict, parse_client_data_json
+from webauthn.helpers import (
+    base64url_to_bytes,
+    decode_credential_public_key,
+    decoded_public_key_to_cryptography,
+    options_to_json_dict,
+    parse_client_data_json,
+)
 from webauthn.helpers.exceptions import WebAuthnException
 from webauthn.helpers.structs import (
     AuthenticatorSelectionCriteria,
@@ -40,6 +47,17 @@ CHALLENGE_BYTES = 32
 TIMEOUT_MILLISECONDS = 300_000
 _KNOWN_TRANSPORTS = frozenset(transport.value for transport in AuthenticatorTransport)
 _VERIFIED = UserVerificationRequirement.REQUIRED
+_LONGEST_CREDENTIAL_ID, _LONGEST_PUBLIC_KEY = 1023, 4096
+_UNREADABLE = (
+    WebAuthnException,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    RecursionError,
+    UnsupportedAlgorithm,
+)
+"""What the library raises over answers that are none, beyond the refusals that it declares."""
 
 Options = dict[str, Any]
 """What a browser's `navigator.credentials` is given, as JSON (WebAuthn section 5.1.8 and 5.1.9)."""
@@ -142,8 +160,15 @@ class Passkeys:
                 expected_origin=self._origin,
                 require_user_verification=True,
             )
-        except (WebAuthnException, ValueError, TypeError, KeyError):
+            # A key that cannot be read now would never verify anything.
+            decoded_public_key_to_cryptography(decode_credential_public_key(verified.credential_public_key))
+        except _UNREADABLE:
             raise PasskeyRefused from None
+        if (
+            len(verified.credential_id) > _LONGEST_CREDENTIAL_ID
+            or len(verified.credential_public_key) > _LONGEST_PUBLIC_KEY
+        ):
+            raise PasskeyRefused
         async with self._pool.acquire() as connection, connection.transaction():
             added = await store.add_passkey(
                 connection,
@@ -202,7 +227,7 @@ class Passkeys:
                 credential_current_sign_count=known["sign_count"],
                 require_user_verification=True,
             )
-        except (WebAuthnException, ValueError, TypeError, KeyError):
+        except _UNREADABLE:
             raise PasskeyRefused from None
         return known, verified.new_sign_count
 
@@ -215,7 +240,7 @@ def _challenge_of(credential: Credential) -> bytes:
     """Return the challenge that an answer says it answers. Raise PasskeyRefused where it says none."""
     try:
         client_data = parse_client_data_json(base64url_to_bytes(str(credential["response"]["clientDataJSON"])))
-    except (WebAuthnException, ValueError, TypeError, KeyError, AttributeError):
+    except _UNREADABLE:
         raise PasskeyRefused from None
     return client_data.challenge
 

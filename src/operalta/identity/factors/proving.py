@@ -13,8 +13,10 @@ from operalta.guard.phone_numbers import NO_COUNTRY, PhoneNumber, phone_number
 from operalta.identity.errors import (
     CountryNotServed,
     NoSuchFactor,
+    NotAMobileNumber,
     SmsNotOffered,
     TicketOver,
+    TooManyCodes,
     WayPaused,
     WrongCode,
 )
@@ -55,10 +57,15 @@ class Proving:
         return self._serves_country is not None
 
     def served(self, typed: str) -> PhoneNumber:
-        """Return a number that codes are sent to. Raise SmsNotOffered, PhoneNotInternational or CountryNotServed."""
+        """Return a number that codes are sent to.
+
+        Raise SmsNotOffered, PhoneNotInternational, NotAMobileNumber or CountryNotServed.
+        """
         if self._serves_country is None:
             raise SmsNotOffered
         number = phone_number(typed)
+        if not number.may_be_mobile:
+            raise NotAMobileNumber(field="phone")
         if number.country == NO_COUNTRY or not self._serves_country(number.country):
             raise CountryNotServed(field="phone")
         return number
@@ -95,16 +102,21 @@ class Proving:
     async def send_code(self, asking: Bearer, phone: UUID) -> None:
         """Have a code sent to one of the bearer's phones; an earlier one is void.
 
-        The sender makes the code, after this has answered; here nobody knows it. Raise WayPaused, NoSuchFactor,
-        SmsNotOffered or CountryNotServed.
+        The sender makes the code, after this has answered; here nobody knows it. Raise WayPaused, TooManyCodes,
+        NoSuchFactor, SmsNotOffered or CountryNotServed.
         """
         country = self.served(await self.number_of(asking, phone)).country
         async with self._pool.acquire() as connection, connection.transaction():
             outcome = await store.send_code(connection, asking, phone, country)
-        if outcome == "paused":
-            raise WayPaused
-        if outcome != "sent":
-            raise NoSuchFactor
+        match outcome:
+            case "sent":
+                return
+            case "paused":
+                raise WayPaused
+            case "enough":
+                raise TooManyCodes
+            case _:
+                raise NoSuchFactor
 
     @upholds("2.2.2", "2.2.4", "3.1.4")
     async def by_code(self, asking: Bearer, typed: str, *, user_agent: str, address: str) -> None:

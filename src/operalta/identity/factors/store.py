@@ -50,11 +50,20 @@ async def phone_number(connection: Connection, asking: Bearer, phone: UUID) -> s
 
 
 async def send_code(connection: Connection, asking: Bearer, phone: UUID, country: str) -> str:
-    """Have a code sent; return sent, paused or none."""
+    """Have a code sent; return sent, paused, enough or none."""
     return await _value(
         connection,
         "SELECT signin.send_code(%(kind)s, %(secret)s, %(device)s, %(phone)s, %(country)s) AS value",
         {**_asking(asking), "phone": phone, "country": country},
+    )
+
+
+async def may_enrol_phone(connection: Connection, session_secret: str, number: str, country: str) -> str:
+    """Tell whether a code may go to a number that is to become a factor: yes, or why not as below."""
+    return await _value(
+        connection,
+        "SELECT signin.may_enrol_phone(%(secret)s, %(number)s, %(country)s) AS value",
+        {"secret": session_secret, "number": number, "country": country},
     )
 
 

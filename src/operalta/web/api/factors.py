@@ -24,6 +24,7 @@ from operalta.web.api.auth import DONE, OpenWay, Password, SessionStarted, start
 from operalta.web.api.credentials import CreatedCredential, SignedCredential
 from operalta.web.api.models import REFUSALS, Body, Shown
 from operalta.web.cookies import SessionCookies
+from operalta.web.enrolling import send_enrolment_code
 from operalta.web.entry import ForPeople, ForVisitors, PersonEntry, VisitorEntry, remember_session
 
 router = APIRouter(tags=["second factors"], responses=REFUSALS)
@@ -32,6 +33,7 @@ Sending = Annotated[VisitorEntry, Depends(ForVisitors(rules.OTP_SEND))]
 Checking = Annotated[VisitorEntry, Depends(ForVisitors(rules.OTP_CHECK))]
 Asking = Annotated[VisitorEntry, Depends(ForVisitors(rules.OPEN_WAYS))]
 Proving = Annotated[VisitorEntry, Depends(ForVisitors(rules.FACTOR_CHECK))]
+Recovering = Annotated[VisitorEntry, Depends(ForVisitors(rules.RECOVERY_CHECK))]
 WithPasskey = Annotated[VisitorEntry, Depends(ForVisitors(rules.PASSKEY_SIGN_IN))]
 Trusting = Annotated[VisitorEntry, Depends(ForVisitors(rules.TRUST_DEVICE))]
 Reading = Annotated[PersonEntry, Depends(ForPeople(rules.READ))]
@@ -77,7 +79,7 @@ class PasskeyAnswerBody(PasskeyAskedBody):
 class PhoneBody(Body):
     """A phone number, complete with its country code."""
 
-    phone: Annotated[str, Field(min_length=1, max_length=60, examples=["+41 44 668 18 00"])]
+    phone: Annotated[str, Field(min_length=1, max_length=60, examples=["+41 79 555 01 23"])]
 
 
 class EnrolCodeBody(Body):
@@ -186,7 +188,7 @@ async def verify_authenticator(entry: Proving, body: CodeBody, response: Respons
 
 
 @router.post("/auth/recovery-code/verify", responses=DONE)
-async def verify_recovery_code(entry: Proving, body: CodeBody, response: Response) -> SessionStarted | None:
+async def verify_recovery_code(entry: Recovering, body: CodeBody, response: Response) -> SessionStarted | None:
     """Prove the second factor by a recovery code, which is used up."""
     bearer = await _counted(entry, body.purpose)
     await entry.services.proving.by_recovery_code(bearer, body.code, user_agent=entry.user_agent, address=entry.address)
@@ -258,10 +260,7 @@ async def remove_factor(entry: Enrolling, factor_id: UUID) -> None:
 @router.post("/auth/factors/phone", status_code=HTTPStatus.ACCEPTED)
 async def add_phone(entry: EnrollingPhone, body: PhoneBody) -> None:
     """Send a code to a number that is to become a factor."""
-    bearer, _ = await entry.bearer(Purpose.STEP_UP)
-    number = entry.services.enrolment.number_to_enrol(body.phone)
-    services = await entry.admit(phone_identity(number.e164))
-    await services.enrolment.send_code(bearer.secret, number)
+    await send_enrolment_code(entry, body.phone)
 
 
 @router.post("/auth/factors/phone/confirm", status_code=HTTPStatus.CREATED)

@@ -10,14 +10,13 @@ from pydantic import BaseModel, Field
 
 from operalta.guard import rules
 from operalta.guard.errors import TooManyRequests
-from operalta.guard.subjects import phone_identity
 from operalta.identity.errors import CannotEnrol, NoSuchFactor, SendingPaused, SmsNotOffered, TooManyCodes, WrongCode
-from operalta.identity.factors.rules import Purpose
 from operalta.identity.own_account import me
 from operalta.identity.rules import describe_device
 from operalta.identity.step_up import SensitiveOperation, require_recent_proof
 from operalta.kernel import clock
 from operalta.kernel.errors import InvalidInput, NotSignedIn, Refusal
+from operalta.web.enrolling import send_enrolment_code
 from operalta.web.entry import ForPeople, ForVisitors, PersonEntry, VisitorEntry
 from operalta.web.pages.sent_code import sent_code
 from operalta.web.presentation import form_errors, go_to, page
@@ -65,12 +64,8 @@ async def send_code(entry: SendingToPhone, typed: Typed) -> HTMLResponse:
     if entry.claims is None:
         raise NotSignedIn
     person = PersonEntry(entry.request, entry.services, entry.origin, entry.claims)
-    enrolment = entry.services.enrolment
-    bearer, _ = await entry.bearer(Purpose.STEP_UP)
     try:
-        number = enrolment.number_to_enrol(typed.phone)
-        await entry.admit(phone_identity(number.e164))
-        await enrolment.send_code(bearer.secret, number)
+        number = await send_enrolment_code(entry, typed.phone)
     except (InvalidInput, CannotEnrol, SendingPaused, TooManyCodes, TooManyRequests) as refusal:
         return await _phone_page(person, typed, refusal)
     return await _phone_page(person, Phone(phone=number.e164, sent=clock.unix_seconds()), None)

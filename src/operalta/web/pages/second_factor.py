@@ -16,7 +16,7 @@ from operalta.db.scope import open_person_scope
 from operalta.guard import rules
 from operalta.guard.errors import TooManyRequests
 from operalta.guard.subjects import phone_identity
-from operalta.identity.errors import NoSuchFactor, TicketOver, WayPaused, WrongCode, WrongPassword
+from operalta.identity.errors import NoSuchFactor, TicketOver, TooManyCodes, WayPaused, WrongCode, WrongPassword
 from operalta.identity.factors.rules import Bearer, Purpose, Way, WayKind
 from operalta.identity.sessions import known_or_new_device
 from operalta.kernel import clock
@@ -37,6 +37,7 @@ Reading = Annotated[PersonEntry, Depends(ForPeople(rules.READ))]
 Sending = Annotated[VisitorEntry, Depends(ForVisitors(rules.OTP_SEND))]
 CheckingSentCode = Annotated[VisitorEntry, Depends(ForVisitors(rules.OTP_CHECK))]
 Checking = Annotated[VisitorEntry, Depends(ForVisitors(rules.FACTOR_CHECK))]
+Recovering = Annotated[VisitorEntry, Depends(ForVisitors(rules.RECOVERY_CHECK))]
 GivingPassword = Annotated[PersonEntry, Depends(ForPeople(rules.PASSWORD_CHANGE))]
 Trusting = Annotated[VisitorEntry, Depends(ForVisitors(rules.TRUST_DEVICE))]
 Password = Annotated[str, Form(max_length=5_000)]
@@ -119,7 +120,7 @@ async def send_code(entry: Sending, asked: Typed) -> Response:
         await proving.send_code(bearer, phone)
     except TicketOver:
         return _start_again(asked)
-    except (NoSuchFactor, WayPaused, TooManyRequests) as refusal:
+    except (NoSuchFactor, WayPaused, TooManyCodes, TooManyRequests) as refusal:
         return await _page(entry, asked, refusal)
     return go_to(asked.address(asked.way, clock.unix_seconds()))
 
@@ -137,7 +138,7 @@ async def prove_by_authenticator(entry: Checking, asked: Typed) -> Response:
 
 
 @router.post("/second-factor/recovery-code")
-async def prove_by_recovery_code(entry: Checking, asked: Typed) -> Response:
+async def prove_by_recovery_code(entry: Recovering, asked: Typed) -> Response:
     """Prove the second factor by a recovery code, which is used up."""
     return await _prove(entry, asked, entry.services.proving.by_recovery_code)
 

@@ -85,10 +85,12 @@ CREATE TABLE identity.codes (
     number text NOT NULL CHECK (number ~ '^\+[1-9][0-9]{6,14}$'),
     country text NOT NULL CHECK (length(country) BETWEEN 2 AND 3),
     digest bytea CHECK (length(digest) = 32),
+    known boolean NOT NULL DEFAULT false,             -- whether the account knew the device that asked
     attempts smallint NOT NULL DEFAULT 0 CHECK (attempts BETWEEN 0 AND 3),
     created_at timestamptz NOT NULL DEFAULT now(),
     expires_at timestamptz,
-    used_at timestamptz,
+    used_at timestamptz,                              -- used, or void because a newer one was asked for
+    accepted_at timestamptz,
     CHECK (num_nonnulls(ticket_id, session_id) = 1),
     CHECK ((digest IS NULL) = (expires_at IS NULL))
 );

@@ -38,7 +38,7 @@ CREATE FUNCTION scope.recently_proved() RETURNS boolean LANGUAGE sql STABLE SECU
 $$;
 GRANT EXECUTE ON FUNCTION scope.recently_proved TO operalta_web;
 
--- 'known': a second factor was proved on it before (and not guessed at 20 times since). 'trusted': the mailed link was opened
+-- 'known': a second factor was proved on it before (and not guessed at 20 times since, nor 100 times in a year). 'trusted': the mailed link was opened
 -- on it. 'stranger': anything else.
 CREATE FUNCTION identity.standing_of(of_person uuid, device bytea, on_way text) RETURNS text
 LANGUAGE plpgsql STABLE SECURITY DEFINER AS $$
@@ -51,6 +51,9 @@ BEGIN
         AND (SELECT count(*) FROM identity.factor_attempts AS tried WHERE tried.person_id = of_person AND tried.way = on_way
             AND tried.device_digest = device AND tried.standing = 'known' AND NOT tried.succeeded
             AND tried.at > coalesce(last_success, '-infinity')) < 20
+        AND (SELECT count(*) FROM identity.factor_attempts AS tried WHERE tried.person_id = of_person AND tried.way = on_way
+            AND tried.device_digest = device AND tried.standing = 'known' AND NOT tried.succeeded
+            AND tried.at > now() - interval '365 days') < 100
     THEN
         RETURN 'known';
     END IF;
@@ -63,14 +66,16 @@ BEGIN
 END $$;
 
 -- How many tries of one way a year may bring: with 1 in 1,000,000 for a code by SMS and 3 in 1,000,000 for an authenticator's
--- (three steps are accepted), all of them together guess right less than once in 10,000 years.
+-- (three steps are accepted; each try is held against every app, so they share the budget), all of them together guess right
+-- less than once in 10,000 years.
 CREATE FUNCTION identity.is_paused(of_person uuid, on_way text, of_standing text) RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER AS $$
     SELECT of_standing <> 'known' AND (SELECT count(*) FROM identity.factor_attempts AS tried
             WHERE tried.person_id = of_person AND tried.way = on_way AND tried.standing = of_standing AND NOT tried.succeeded
               AND tried.at > now() - interval '365 days')
         >= CASE WHEN on_way = 'phone' AND of_standing = 'stranger' THEN 40 WHEN on_way = 'phone' THEN 10
-            WHEN of_standing = 'stranger' THEN 12 ELSE 4 END
+            ELSE (CASE of_standing WHEN 'stranger' THEN 12 ELSE 4 END) / greatest(1, (SELECT count(*)
+                FROM identity.authenticators AS app WHERE app.person_id = of_person AND app.confirmed_at IS NOT NULL)) END
 $$;
 
 -- Counts a try before it is looked at, and returns it; NULL where this way is paused for such devices, which the owner is told
@@ -130,6 +135,8 @@ BEGIN
     RETURN QUERY SELECT held.person, held.purpose, held.on_device, EXISTS (SELECT FROM identity.sessions AS earlier
             WHERE earlier.person_id = held.person AND earlier.device_digest = held.on_device
               AND earlier.second_factor_at IS NOT NULL)
+            OR EXISTS (SELECT FROM identity.trusted_devices AS trusted WHERE trusted.person_id = held.person
+                AND trusted.device_digest = held.on_device AND trusted.at > now() - interval '30 days')
         FROM identity.bearer(kind, secret, device) AS held;
 END $$;
 
@@ -168,15 +175,16 @@ BEGIN
 END $$;
 
 -- For functions below: one live code a bearer and purpose; an earlier one is void from now on.
-CREATE FUNCTION identity.issue_code(of_person uuid, of_ticket uuid, of_session uuid, wanted text, to_number text, in_country text)
+CREATE FUNCTION identity.issue_code(of_person uuid, of_ticket uuid, of_session uuid, wanted text, to_number text, in_country text,
+    by_known boolean)
 RETURNS uuid LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
 DECLARE
     made uuid;
 BEGIN
     UPDATE identity.codes AS earlier SET used_at = now() WHERE earlier.purpose = wanted AND earlier.used_at IS NULL
         AND (earlier.ticket_id = of_ticket OR earlier.session_id = of_session);
-    INSERT INTO identity.codes AS code (person_id, ticket_id, session_id, purpose, number, country)
-        VALUES (of_person, of_ticket, of_session, wanted, to_number, in_country) RETURNING code.id INTO made;
+    INSERT INTO identity.codes AS code (person_id, ticket_id, session_id, purpose, number, country, known)
+        VALUES (of_person, of_ticket, of_session, wanted, to_number, in_country, by_known) RETURNING code.id INTO made;
     PERFORM delivery.enqueue_code(made, to_number);
     PERFORM audit.append_as(NULL, 'person', of_person, NULL, 'code.sent', 'person', of_person::text, 'succeeded', NULL, NULL,
         jsonb_build_object('purpose', wanted, 'country', in_country));
@@ -190,28 +198,38 @@ LANGUAGE sql STABLE SECURITY DEFINER AS $$
         JOIN identity.phones AS owned ON owned.person_id = held.person AND owned.id = phone
 $$;
 
--- Sends a code to one of the bearer's phones. 'sent', 'paused' (the owner is told by mail) or 'none'.
+-- Sends a code to one of the bearer's phones. 'sent', 'paused' (the owner is told by mail), 'enough' (20 a day, counted apart
+-- for devices that the account knows) or 'none'.
 CREATE FUNCTION signin.send_code(kind text, secret text, device bytea, phone uuid, country text) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
 DECLARE
     held record;
     number_to text := signin.phone_number(kind, secret, device, phone);
+    standing_now text;
 BEGIN
     SELECT * INTO held FROM identity.bearer(kind, secret, device);
     IF held.person IS NULL OR number_to IS NULL THEN
         RETURN 'none';
     END IF;
-    IF identity.is_paused(held.person, 'phone', identity.standing_of(held.person, held.on_device, 'phone')) THEN
+    PERFORM 1 FROM identity.people AS owner WHERE owner.id = held.person FOR NO KEY UPDATE;
+    standing_now := identity.standing_of(held.person, held.on_device, 'phone');
+    IF identity.is_paused(held.person, 'phone', standing_now) THEN
         PERFORM identity.begin_attempt(held.person, held.on_device, 'phone');
         RETURN 'paused';
     END IF;
-    PERFORM identity.issue_code(held.person, held.ticket, held.session, held.purpose, number_to, country);
+    IF (SELECT count(*) FROM identity.codes AS sent WHERE sent.person_id = held.person AND sent.purpose <> 'enrol_phone'
+            AND sent.known = (standing_now <> 'stranger') AND sent.created_at > now() - interval '1 day') >= 20 THEN
+        RETURN 'enough';
+    END IF;
+    PERFORM identity.issue_code(held.person, held.ticket, held.session, held.purpose, number_to, country,
+        standing_now <> 'stranger');
     RETURN 'sent';
 END $$;
 
--- Sends a code to a number that is to become a factor. 'unproved': prove yourself first. 'enough': this person has asked for
--- too many today. 'pumped': most codes to that country are asked for and never used. 'taken': it is a factor already.
-CREATE FUNCTION signin.send_enrolment_code(secret text, to_number text, in_country text) RETURNS text
+-- Whether a code may go to a number that is to become a factor: 'yes'. 'unproved': prove yourself first. 'enough': this person
+-- has asked for too many today, or the number got two such codes in five minutes (a third is left for its owner, whose limit it
+-- shares). 'pumped': most codes to that country are asked for and never used. 'taken': it is a factor already.
+CREATE FUNCTION signin.may_enrol_phone(secret text, to_number text, in_country text) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
 DECLARE
     held record;
@@ -222,6 +240,9 @@ BEGIN
     IF held.person IS NULL THEN
         RETURN 'none';
     END IF;
+    -- Requests of one person, and for one number, stand in line here.
+    PERFORM 1 FROM identity.people AS owner WHERE owner.id = held.person FOR NO KEY UPDATE;
+    PERFORM pg_advisory_xact_lock(hashtextextended(to_number, 0));
     IF NOT identity.is_proved(held.session) THEN
         RETURN 'unproved';
     END IF;
@@ -230,10 +251,12 @@ BEGIN
     END IF;
     IF (SELECT count(*) FROM identity.codes AS sent WHERE sent.person_id = held.person AND sent.purpose = 'enrol_phone'
             AND sent.created_at > now() - interval '1 day') >= 6
-        OR (SELECT count(*) FROM identity.phones AS owned WHERE owned.person_id = held.person) >= 3 THEN
+        OR (SELECT count(*) FROM identity.phones AS owned WHERE owned.person_id = held.person) >= 3
+        OR (SELECT count(*) FROM identity.codes AS sent WHERE sent.number = to_number AND sent.purpose = 'enrol_phone'
+            AND sent.created_at > now() - interval '5 minutes') >= 2 THEN
         RETURN 'enough';
     END IF;
-    SELECT count(*), count(*) FILTER (WHERE sent.attempts > 0 AND sent.used_at IS NOT NULL) INTO asked, used
+    SELECT count(*), count(*) FILTER (WHERE sent.accepted_at IS NOT NULL) INTO asked, used
         FROM identity.codes AS sent WHERE sent.country = in_country AND sent.purpose = 'enrol_phone'
           AND sent.created_at BETWEEN now() - interval '1 day' AND now() - interval '10 minutes';
     IF asked >= 30 AND used * 5 < asked THEN
@@ -241,7 +264,21 @@ BEGIN
             jsonb_build_object('reason', 'most codes to this country are never used', 'asked', asked, 'used', used));
         RETURN 'pumped';
     END IF;
-    PERFORM identity.issue_code(held.person, NULL, held.session, 'enrol_phone', to_number, in_country);
+    RETURN 'yes';
+END $$;
+
+-- Sends it: 'sent', or why not, as above.
+CREATE FUNCTION signin.send_enrolment_code(secret text, to_number text, in_country text) RETURNS text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
+DECLARE
+    held record;
+    verdict text := signin.may_enrol_phone(secret, to_number, in_country);
+BEGIN
+    IF verdict <> 'yes' THEN
+        RETURN verdict;
+    END IF;
+    SELECT * INTO held FROM identity.bearer('session', secret, NULL);
+    PERFORM identity.issue_code(held.person, NULL, held.session, 'enrol_phone', to_number, in_country, true);
     RETURN 'sent';
 END $$;
 
@@ -290,11 +327,17 @@ DECLARE
     taken record;
 BEGIN
     SELECT * INTO held FROM identity.bearer(kind, secret, device);
-    UPDATE identity.codes AS live SET used_at = now()
+    PERFORM 1 FROM identity.people AS owner WHERE owner.id = held.person FOR NO KEY UPDATE;
+    -- A phone that was removed meanwhile proves nothing any more.
+    UPDATE identity.codes AS live SET used_at = now(), accepted_at = now()
         WHERE live.id = code AND live.used_at IS NULL AND live.attempts > 0 AND live.expires_at > now()
           AND (live.ticket_id = held.ticket OR live.session_id = held.session)
+          AND CASE WHEN live.purpose = 'enrol_phone' THEN identity.is_proved(held.session)
+                  AND (SELECT count(*) FROM identity.phones AS owned WHERE owned.person_id = held.person) < 3
+              ELSE EXISTS (SELECT FROM identity.phones AS owned WHERE owned.person_id = held.person
+                  AND owned.number = live.number) END
         RETURNING * INTO taken;
-    IF taken.id IS NULL OR (taken.purpose = 'enrol_phone' AND NOT identity.is_proved(held.session)) THEN
+    IF taken.id IS NULL THEN
         RETURN false;
     END IF;
     PERFORM identity.mark_proved(held.ticket, held.session, attempt);
@@ -446,6 +489,7 @@ BEGIN
     RETURN true;
 END $$;
 
-GRANT EXECUTE ON FUNCTION signin.bearer, signin.ways, signin.phone_number, signin.send_code, signin.send_enrolment_code, signin.try_code,
+GRANT EXECUTE ON FUNCTION signin.bearer, signin.ways, signin.phone_number, signin.send_code,
+    signin.may_enrol_phone, signin.send_enrolment_code, signin.try_code,
     signin.accept_code, signin.record_wrong_code, signin.try_authenticator, signin.accept_authenticator, signin.use_recovery_code,
     signin.keep_challenge, signin.take_challenge, signin.passkey, signin.accept_passkey TO operalta_signin;

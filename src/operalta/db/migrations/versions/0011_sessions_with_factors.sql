@@ -143,6 +143,9 @@ BEGIN
         pepper_version = replace_password.pepper_version, changed_at = now() WHERE password.person_id = person;
     UPDATE identity.sessions SET ended_at = now(), ended_reason = 'the password changed'
         WHERE person_id = person AND ended_at IS NULL AND id IS DISTINCT FROM but;
+    -- Whoever had the old one may have proved themselves, too: other devices count as strangers' from now on.
+    UPDATE identity.sessions SET second_factor_at = NULL WHERE person_id = person AND id IS DISTINCT FROM but;
+    DELETE FROM identity.trusted_devices AS trusted WHERE trusted.person_id = replace_password.person;
     UPDATE identity.tickets SET used_at = now() WHERE person_id = person AND used_at IS NULL;
     UPDATE identity.links SET used_at = now() WHERE person_id = person AND purpose = 'reset_password' AND used_at IS NULL;
     SELECT people.email, people.name INTO owner FROM identity.people WHERE people.id = person;
@@ -189,7 +192,8 @@ BEGIN
     UPDATE identity.tickets AS held SET used_at = now() WHERE held.digest = sha256(convert_to(ticket, 'UTF8'))
         AND held.device_digest = device AND held.purpose = 'reset_password' AND held.proved_at IS NOT NULL
         AND held.used_at IS NULL AND held.expires_at > now() RETURNING * INTO taken;
-    UPDATE identity.links AS mailed SET used_at = now() WHERE mailed.id = taken.link_id AND mailed.used_at IS NULL;
+    UPDATE identity.links AS mailed SET used_at = now() WHERE mailed.id = taken.link_id AND mailed.used_at IS NULL
+        AND mailed.expires_at > now();
     IF NOT FOUND THEN
         RETURN false;
     END IF;
@@ -241,14 +245,15 @@ CREATE FUNCTION identity.proved_person(secret text) RETURNS uuid LANGUAGE sql ST
     SELECT held.person FROM identity.bearer('session', secret, NULL) AS held WHERE identity.is_proved(held.session)
 $$;
 
--- Keeps a new authenticator app until its first code is right; an earlier one that waits is dropped. False: not proved, or five.
+-- Keeps a new authenticator app until its first code is right; an earlier one that waits is dropped. False: not proved, or two
+-- (each further app makes every guess likelier).
 CREATE FUNCTION signin.add_authenticator(secret text, app_id uuid, app_name text, sealed_secret bytea) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
 DECLARE
     owner uuid := identity.proved_person(secret);
 BEGIN
     IF owner IS NULL OR (SELECT count(*) FROM identity.authenticators AS app WHERE app.person_id = owner
-            AND app.confirmed_at IS NOT NULL) >= 5 THEN
+            AND app.confirmed_at IS NOT NULL) >= 2 THEN
         RETURN false;
     END IF;
     DELETE FROM identity.authenticators AS app WHERE app.person_id = owner AND app.confirmed_at IS NULL;
@@ -266,15 +271,18 @@ CREATE FUNCTION signin.confirm_authenticator(secret text, app_id uuid, step bigi
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
 DECLARE
     owner uuid := identity.proved_person(secret);
-    held uuid := (SELECT asking.session FROM identity.bearer('session', secret, NULL) AS asking);
+    asking_session uuid := (SELECT asking.session FROM identity.bearer('session', secret, NULL) AS asking);
     named text;
 BEGIN
+    PERFORM 1 FROM identity.people AS person WHERE person.id = owner FOR NO KEY UPDATE;
     UPDATE identity.authenticators AS app SET confirmed_at = now(), last_step = step
-        WHERE app.id = app_id AND app.person_id = owner AND app.confirmed_at IS NULL RETURNING app.name INTO named;
+        WHERE app.id = app_id AND app.person_id = owner AND app.confirmed_at IS NULL
+          AND (SELECT count(*) FROM identity.authenticators AS held WHERE held.person_id = owner AND held.confirmed_at IS NOT NULL) < 2
+        RETURNING app.name INTO named;
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    PERFORM identity.mark_proved(NULL, held, NULL);
+    PERFORM identity.mark_proved(NULL, asking_session, NULL);
     PERFORM identity.tell_factor_change(owner, 'factor.enrolled', 'authenticator_added', named);
     RETURN true;
 END $$;
@@ -293,6 +301,7 @@ DECLARE
     owner uuid := identity.proved_person(secret);
     held uuid := (SELECT asking.session FROM identity.bearer('session', secret, NULL) AS asking);
 BEGIN
+    PERFORM 1 FROM identity.people AS person WHERE person.id = owner FOR NO KEY UPDATE;
     IF owner IS NULL OR (SELECT count(*) FROM identity.passkeys AS owned WHERE owned.person_id = owner) >= 10 THEN
         RETURN false;
     END IF;
@@ -315,6 +324,8 @@ DECLARE
 BEGIN
     DELETE FROM identity.phones AS owned WHERE owned.id = factor AND owned.person_id = owner
         RETURNING 'phone_removed', '…' || right(owned.number, 2) INTO removed, which;
+    UPDATE identity.codes AS live SET used_at = now() WHERE removed IS NOT NULL AND live.person_id = owner
+        AND live.used_at IS NULL AND live.purpose <> 'enrol_phone';
     IF removed IS NULL THEN
         DELETE FROM identity.authenticators AS owned WHERE owned.id = factor AND owned.person_id = owner AND owned.confirmed_at IS NOT NULL
             RETURNING 'authenticator_removed', owned.name INTO removed, which;
@@ -342,7 +353,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
 DECLARE
     owner uuid := identity.proved_person(secret);
 BEGIN
-    IF owner IS NULL OR NOT identity.has_second_factor(owner) OR cardinality(digests) NOT BETWEEN 1 AND 20 THEN
+    IF owner IS NULL OR NOT identity.has_second_factor(owner) OR coalesce(cardinality(digests), 0) NOT BETWEEN 1 AND 20 THEN
         RETURN false;
     END IF;
     DELETE FROM identity.recovery_codes AS spare WHERE spare.person_id = owner;

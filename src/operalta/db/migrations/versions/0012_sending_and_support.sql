@@ -114,7 +114,7 @@ BEGIN
     DELETE FROM delivery.messages WHERE created_at < now() - interval '30 days';
 END $$;
 
--- ── Support by the deployment's operator, from the command line; each leaves its reason in the log ──────────────
+-- ── Support by the deployment's operator, from the command line as the owner; each leaves its reason in the log ──────────────
 CREATE FUNCTION elevated.find_people(wanted text) RETURNS TABLE (id uuid, email text, name text, is_operator boolean,
     verified boolean, created_at timestamptz, live_sessions bigint, last_seen_at timestamptz, phones bigint, authenticators bigint,
     passkeys bigint, recovery_codes bigint) LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
@@ -140,7 +140,7 @@ CREATE FUNCTION elevated.sign_out_person(person uuid, reason text) RETURNS integ
 DECLARE
     ended integer;
 BEGIN
-    IF length(reason) NOT BETWEEN 1 AND 500 OR NOT EXISTS (SELECT FROM identity.people AS owner WHERE owner.id = person) THEN
+    IF coalesce(length(reason), 0) NOT BETWEEN 1 AND 500 OR NOT EXISTS (SELECT FROM identity.people AS owner WHERE owner.id = person) THEN
         RETURN NULL;
     END IF;
     UPDATE identity.tickets AS held SET used_at = now() WHERE held.person_id = person AND held.used_at IS NULL;
@@ -172,10 +172,11 @@ BEGIN
     removed := removed + counted;
     DELETE FROM identity.recovery_codes AS owned WHERE owned.person_id = person;
     DELETE FROM identity.trusted_devices AS trusted WHERE trusted.person_id = person;
+    UPDATE identity.sessions AS held SET second_factor_at = NULL WHERE held.person_id = person;
     PERFORM identity.tell_factor_change(person, 'factor.removed', 'factors_reset', left(reason, 200));
     RETURN removed;
 END $$;
 
 GRANT EXECUTE ON FUNCTION elevated.take_message, elevated.attach_link, elevated.attach_code, elevated.finish_message,
-    elevated.keep_in_outbox, elevated.forget_expired, elevated.find_people, elevated.sign_out_person, elevated.reset_factors
-    TO operalta_job;
+    elevated.keep_in_outbox, elevated.forget_expired TO operalta_job;
+-- The functions for support are granted to nobody: whoever holds the owner's password takes the definer's role for them.
