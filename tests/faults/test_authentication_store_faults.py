@@ -20,7 +20,7 @@ from tests.conftest import Servers, World
 from tests.web.burst import Reply, Shot, fire, sources
 from tests.web.crowd import Caller, Request, make_crowd, request_of, routes_of_signing_in, rule_of
 from tests.web.processes import web_processes
-from tests.web.site import Site
+from tests.web.site import Site, serving
 from tests.web.test_declarations import Route, routes
 
 NOT_COUNTED = public_text_of(LimiterUnavailable)
@@ -87,6 +87,13 @@ def _command(servers: Servers, command: str) -> None:
 
 
 # ── Who calls what ────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def site(breakable: Servers) -> Generator[Site]:
+    """The application, served for these tests alone: what it is connected to is nobody else's."""
+    with serving(breakable) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")

@@ -16,12 +16,15 @@ from typing import Any
 
 import pytest
 from psycopg import sql
+from redis import Redis
 
 from tests.conftest import Servers, World
 from tests.faults import breaking
 from tests.web.crowd import make_crowd
 from tests.web.processes import PATIENT, WebProcess, web_processes, worker_process
 from tests.web.site import Answer, Client
+
+pytestmark = pytest.mark.xdist_group("injected faults")
 
 FAULT_TEXT = "The fault has been noted with the request's number."
 IN_STORES = ("limiter", "driver", "statement", "disk")
@@ -49,6 +52,10 @@ class Stand:
 
     @contextmanager
     def broken(self, point: str) -> Generator[None]:
+        """Break a point; whatever was counted before is forgotten, so that no limit stands in front of it."""
+        store: Any = Redis.from_url(self.servers.settings.redis_address)  # pyright: ignore[reportUnknownMemberType] - the package leaves its arguments untyped
+        store.flushall()
+        store.close()
         self.read = len(self.web.log.read_bytes())
         self.choice.write_text(point)
         try:

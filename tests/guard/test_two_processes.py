@@ -19,6 +19,8 @@ from tests.web.crowd import BODIES, RULES, make_crowd, request_of, routes_of_sig
 from tests.web.processes import PATIENT, WebProcess, web_processes
 from tests.web.site import Site
 
+pytestmark = pytest.mark.xdist_group("web processes")
+
 Command = Callable[..., Any]
 CALLS = 1_000
 LARGEST_OVER_HTTP = 600

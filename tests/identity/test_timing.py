@@ -25,6 +25,8 @@ from tests.web.processes import UNLIMITED, WebProcess, web_processes
 from tests.web.site import Site
 from tests.web.test_declarations import Route
 
+pytestmark = pytest.mark.xdist_group("timing")
+
 PAIRS = 1_000
 WARM_UP = 40
 MOST_SEPARATION = 0.55

@@ -44,6 +44,7 @@ RULES = (
     rules.OTP_SEND,
     rules.OTP_CHECK,
     rules.FACTOR_CHECK,
+    rules.RECOVERY_CHECK,
     rules.FACTOR_CHANGE,
     rules.PASSKEY_SIGN_IN,
     rules.TRUST_DEVICE,

@@ -74,4 +74,6 @@ class SendingPaused(Unavailable):
 
 
 class TooManyCodes(LimitReached):
-    """You have asked for many codes today. Try again tomorrow, or use an authenticator app or a passkey."""
+    """Many codes were asked for. Try again later, or use an authenticator app or a passkey."""
+
+    retry_after_seconds = 3600

@@ -8,7 +8,7 @@ from operalta.assurance.probes.factors import store
 from operalta.assurance.probes.store import membership_role
 from operalta.assurance.registry import Answer, ProbeContext, probe
 from operalta.assurance.rules import Observations
-from operalta.assurance.stage import API, Company, Holder, Stage, fresh_password, staged
+from operalta.assurance.stage import API, Company, Holder, Stage, fresh_address, fresh_password, staged
 from operalta.identity.step_up import SensitiveOperation
 from operalta.settings import DatabaseRole
 
@@ -99,6 +99,9 @@ def _calls(ground: _Ground) -> dict[SensitiveOperation, Sequence[_Call]]:
             _Call("POST", f"{factors}/passkey"),
         ],
         SensitiveOperation.REPLACE_RECOVERY_CODES: [_Call("POST", f"{factors}/recovery-codes")],
+        SensitiveOperation.INVITE_MANAGER: [
+            _Call("POST", f"{base}/invitations", {"email": fresh_address(), "role": "founder"})
+        ],
         SensitiveOperation.CHANGE_ROLE: [_Call("PUT", f"{members}/role", {"role": "observer"})],
         SensitiveOperation.CHANGE_AGENT_TOOLS: [_Call("PATCH", f"{base}/agents/{ground.agent}", tools)],
         SensitiveOperation.REMOVE_MEMBER: [_Call("DELETE", members)],
