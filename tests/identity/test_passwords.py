@@ -12,7 +12,6 @@ from pathlib import Path
 import bcrypt
 import pytest
 
-from operalta.identity import passwords
 from operalta.identity.passwords import (
     HashingBusy,
     PasswordHash,
@@ -203,23 +202,11 @@ async def test_workers_step_aside_and_end_with_the_pool() -> None:
     await asyncio.gather(*(hasher.hash("x") for _ in range(8)))
     workers = set(children()) - before
     assert len(workers) == 1
-    assert {os.sched_getscheduler(pid) for pid in workers} == {os.SCHED_IDLE}
+    assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in workers} == {os.getpriority(os.PRIO_PROCESS, 0) + 10}
     await hasher.close()
     assert not workers & set(children())
     assert (await hasher.hash("x")).value, "a closed hasher starts again when it is needed"
     await hasher.close()
-
-
-def test_workers_have_a_low_priority_where_the_kernel_refuses_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
-
-    def refuse(*_: object) -> None:
-        raise PermissionError
-
-    monkeypatch.setattr(os, "sched_setscheduler", refuse)
-    monkeypatch.setattr(os, "nice", asked.append)
-    passwords._step_aside()  # pyright: ignore[reportPrivateUsage] - a kernel that refuses is not at hand
-    assert asked == [10]
 
 
 async def test_workers_are_started_ahead_and_keep_no_place_in_the_queue() -> None:

@@ -88,7 +88,7 @@ class Verification:
 
 
 class PasswordHasher:
-    """Hashes, checks and judges passwords in a few processes that step aside for all others.
+    """Hashes, checks and judges passwords in a few processes that have a low priority.
 
     `peppers` are secrets of at least 32 bytes by version; the highest is used for new hashes. There are as many
     `workers` as cores unless told otherwise, started by `start` or when first needed. More than `queue_limit`
@@ -226,20 +226,13 @@ class PasswordHasher:
 
 
 def _begin_worker() -> None:
-    """Prepare a worker process: it steps aside, and ends by itself should its parent be killed."""
-    _step_aside()
+    """Prepare a worker process: low priority, and an end of its own should its parent be killed."""
+    # Low, and not idle: among other work an idle process gets no core at all, and then nobody could sign in.
+    os.nice(_NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers in order
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.join,), daemon=True).start()
-
-
-def _step_aside() -> None:
-    """Take a core only while nobody else wants it; at a low priority where the kernel refuses that."""
-    try:
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    except OSError:
-        os.nice(_NICENESS)
 
 
 def _end_with(join: Callable[[], None]) -> None:
