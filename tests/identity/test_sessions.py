@@ -13,7 +13,7 @@ from operalta.identity.errors import NoSuchSession, WrongCredentials
 from operalta.identity.own_account import end_other_sessions, end_session, list_sessions, list_sign_ins
 from operalta.identity.passwords import PasswordHash, PasswordHasher, Verification
 from operalta.identity.sessions import Sessions, SignedIn
-from operalta.identity.tokens import InvalidToken
+from operalta.identity.tokens import InvalidToken, new_secret
 from operalta.kernel.ids import SessionId
 from tests.identity.conftest import PASSWORD, Identity
 
@@ -233,6 +233,35 @@ async def test_a_sign_in_from_a_new_device_is_mailed_and_a_known_one_is_not(iden
     planted = await identity.sign_in(email, device="<script>")
     assert planted.device_secret != "<script>"
     assert identity.mails(email)[-1] == "new_device"
+
+
+@pytest.mark.parametrize("how", ["the owner ends its session", "the password changes", "signed out, then it changes"])
+async def test_a_device_that_was_shut_out_is_told_of_as_a_new_one(identity: Identity, how: str) -> None:
+    email, _ = await identity.person()
+    mine, password = await identity.sign_in(email), PASSWORD
+    other = await identity.sign_in(email, device=new_secret())
+    if how == "the owner ends its session":
+        async with open_person_scope(identity.pools.web, identity.secret_of(mine), Origin()) as scope:
+            await end_session(scope, other.session_id)
+    else:
+        if how == "signed out, then it changes":
+            await identity.sessions.sign_out(identity.secret_of(other))
+        password = "five wooden ladders lean"
+        await identity.accounts.change_password(identity.secret_of(mine), PASSWORD, password)
+    mailed = identity.mails(email).count("new_device")
+    await identity.sign_in(email, password, device=mine.device_secret)
+    assert identity.mails(email).count("new_device") == mailed
+    await identity.sign_in(email, password, device=other.device_secret)
+    assert identity.mails(email).count("new_device") == mailed + 1
+
+
+async def test_a_device_that_was_signed_out_is_no_new_one(identity: Identity) -> None:
+    email, _ = await identity.person()
+    await identity.sign_in(email)
+    other = await identity.sign_in(email, device=new_secret())
+    await identity.sessions.sign_out(identity.secret_of(other))
+    await identity.sign_in(email, device=other.device_secret)
+    assert identity.mails(email).count("new_device") == 1
 
 
 @pytest.mark.proves("2.1.1")

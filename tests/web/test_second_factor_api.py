@@ -136,7 +136,7 @@ def test_a_fourth_code_to_one_number_is_refused_however_the_number_is_typed(
     ada: Holder, site: Site, world: World
 ) -> None:
     """Two of the three may be asked for by others; the third is left for whoever has the number."""
-    spellings = ("+41 79 555 01 23", "0041795550123", "+41 (79) 555-01-23")
+    spellings = ("+41 79 555 07 71", "0041795550771", "+41 (79) 555-07-71")
     people = [ada, holder(site, world), holder(site, world)]
     answers = [
         person.home.api("POST", "/auth/factors/phone", {"phone": spelling})
@@ -144,7 +144,7 @@ def test_a_fourth_code_to_one_number_is_refused_however_the_number_is_typed(
     ]
     assert [answer.status for answer in answers] == [202, 202, 429]
     owner = holder(site, world)
-    owner.execute("INSERT INTO identity.phones (person_id, number) VALUES (%s, '+41795550123')", owner.member.person_id)
+    owner.execute("INSERT INTO identity.phones (person_id, number) VALUES (%s, '+41795550771')", owner.member.person_id)
     client, asked = owner.knock()
     answers = [client.api("POST", "/auth/otp/send", {"phone": str(phone_of(asked))}) for _ in range(2)]
     assert [answer.status for answer in answers] == [202, 429]

@@ -1,6 +1,8 @@
 """Codes by SMS: bound to person, session and purpose, three tries each, ten minutes, used once."""
 
 import asyncio
+import secrets
+from contextlib import nullcontext
 
 import pytest
 
@@ -297,23 +299,40 @@ async def test_codes_go_to_mobile_phones_alone(factors: Factors, typed: str) -> 
         factors.enrolment.number_to_enrol(typed)
 
 
-async def test_sending_to_a_country_pauses_when_hardly_a_code_is_ever_used(factors: Factors) -> None:
-    person = await factors.person()
-    number = factors.enrolment.number_to_enrol("+4915123456789")
-    arranged = (
-        "INSERT INTO identity.codes (person_id, session_id, purpose, number, country, created_at, attempts, used_at,"
-        " accepted_at) SELECT %(other)s, %(session)s, 'enrol_phone', '+4915123456789', 'DE', now() - interval '1 hour',"
-        " 1, now(), CASE WHEN nth <= %(used)s THEN now() END FROM generate_series(1, 30) AS nth"
+ASKED_FOR_CODES = """
+    WITH asking AS (
+        INSERT INTO identity.people (email, email_key, name)
+        SELECT address, address, 'Somebody' FROM generate_series(1, %(people)s) AS nth,
+            concat('p', nth, '@pumping.example') AS address RETURNING id
+    ), signed_in AS (
+        INSERT INTO identity.sessions (id, person_id, refresh_digest, access_digest, device_digest, user_agent, address,
+            idle_expires_at, absolute_expires_at)
+        SELECT gen_random_uuid(), asking.id, '', sha256(asking.id::text::bytea), '', '', '', now(), now() FROM asking
+        RETURNING id, person_id
     )
-    other = await factors.person()
-    row = {"other": other.id, "session": other.signed_in.session_id}
-    factors.identity.owner.execute(arranged, {**row, "used": 5})
-    with pytest.raises(SendingPaused):
-        await factors.enrolment.send_code(person.secret, number)
-    factors.identity.owner.execute("DELETE FROM identity.codes WHERE person_id = %s", (other.id,))
-    factors.identity.owner.execute(arranged, {**row, "used": 6})
-    await factors.enrolment.send_code(person.secret, number)
-    factors.identity.owner.execute("DELETE FROM identity.codes WHERE person_id = %s", (other.id,))
+    INSERT INTO identity.codes (person_id, session_id, purpose, number, country, created_at, attempts, used_at,
+        accepted_at)
+    SELECT person_id, signed_in.id, 'enrol_phone', '+4915123456789', 'DE', now() - interval '1 hour', 1, now(),
+        CASE WHEN row_number() OVER (ORDER BY person_id) <= %(used)s THEN now() END
+    FROM signed_in, generate_series(1, %(codes)s)
+"""
+
+
+@pytest.mark.parametrize(
+    ("people", "codes", "used", "paused"),
+    [(30, 1, 5, True), (30, 1, 6, False), (29, 1, 0, False), (29, 6, 0, False), (5, 60, 0, False)],
+)
+async def test_sending_to_a_country_pauses_when_hardly_anybody_uses_their_code_and_not_for_a_handful(
+    factors: Factors, people: int, codes: int, used: int, *, paused: bool
+) -> None:
+    person = await factors.person()
+    number = factors.enrolment.number_to_enrol(f"+491512{secrets.randbelow(10**7):07d}")
+    factors.identity.owner.execute(ASKED_FOR_CODES, {"people": people, "codes": codes, "used": used * codes})
+    try:
+        with pytest.raises(SendingPaused) if paused else nullcontext():
+            await factors.enrolment.send_code(person.secret, number)
+    finally:
+        factors.identity.owner.execute("DELETE FROM identity.people WHERE email LIKE '%@pumping.example'")
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,8 @@ class Enrolment:
         """Send a code to a number that is to become a factor.
 
         Raise NotProved, CannotEnrol, TooManyCodes (a person a day, a number in five minutes), or SendingPaused: most
-        codes to that country are asked for and never used, which is how somebody earns on messages that we pay for.
+        people who ask for codes to that country never use them, which is how somebody earns on messages that we pay
+        for.
         """
         async with self._pool.acquire() as connection, connection.transaction():
             verdict = await store.send_enrolment_code(connection, session_secret, number.e164, number.country)

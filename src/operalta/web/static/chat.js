@@ -152,7 +152,7 @@ const handlers = {
 };
 
 function tell(run, words) {
-  if (run === current) say(words);
+  if (run === current && !run.stopping) say(words);
 }
 
 function finish(run, words) {
@@ -168,7 +168,7 @@ function watch(eventsUrl, stopUrl) {
   const element = document.createElement("div");
   element.className = "reply";
   live.append(element);
-  const run = { element, source: new EventSource(eventsUrl), seen: 0, text: null, calls: new Map(), asked: new Map(), approvals: new Map() };
+  const run = { element, source: new EventSource(eventsUrl), seen: 0, text: null, stopping: false, calls: new Map(), asked: new Map(), approvals: new Map() };
   current = run;
   stopForm.action = stopUrl;
   stopForm.hidden = false;
@@ -240,10 +240,15 @@ input.addEventListener("keydown", (event) => {
   event.preventDefault();
   send();
 });
-stopForm.addEventListener("submit", (event) => {
+stopForm.addEventListener("submit", async (event) => {
   event.preventDefault();
-  fetch(stopForm.action, { method: "POST", headers: { Accept: "application/json" } });
+  const run = current;
+  run.stopping = true;
   say("Stopping…");
+  const answer = await fetch(stopForm.action, { method: "POST", headers: { Accept: "application/json" } }).catch(() => null);
+  if (answer?.ok) return;
+  run.stopping = false;
+  if (run === current) say("That could not be stopped. Try again.", true);
 });
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && current && !document.querySelector(":popover-open, dialog[open]")) stopForm.requestSubmit();

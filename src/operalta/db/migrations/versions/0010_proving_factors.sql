@@ -228,7 +228,7 @@ END $$;
 
 -- Whether a code may go to a number that is to become a factor: 'yes'. 'unproved': prove yourself first. 'enough': this person
 -- has asked for too many today, or the number got two such codes in five minutes (a third is left for its owner, whose limit it
--- shares). 'pumped': most codes to that country are asked for and never used. 'taken': it is a factor already.
+-- shares). 'pumped': most people who ask for codes to that country never use them. 'taken': it is a factor already.
 CREATE FUNCTION signin.may_enrol_phone(secret text, to_number text, in_country text) RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
 DECLARE
@@ -256,12 +256,13 @@ BEGIN
             AND sent.created_at > now() - interval '5 minutes') >= 2 THEN
         RETURN 'enough';
     END IF;
-    SELECT count(*), count(*) FILTER (WHERE sent.accepted_at IS NOT NULL) INTO asked, used
+    -- People, not codes: a handful who never use theirs must not close a country to everybody else.
+    SELECT count(DISTINCT sent.person_id), count(DISTINCT sent.person_id) FILTER (WHERE sent.accepted_at IS NOT NULL) INTO asked, used
         FROM identity.codes AS sent WHERE sent.country = in_country AND sent.purpose = 'enrol_phone'
           AND sent.created_at BETWEEN now() - interval '1 day' AND now() - interval '10 minutes';
     IF asked >= 30 AND used * 5 < asked THEN
         PERFORM audit.append_as(NULL, 'system', NULL, NULL, 'code.refused', 'country', in_country, 'refused', NULL, NULL,
-            jsonb_build_object('reason', 'most codes to this country are never used', 'asked', asked, 'used', used));
+            jsonb_build_object('reason', 'most people who ask for codes to this country never use them', 'asked', asked, 'used', used));
         RETURN 'pumped';
     END IF;
     RETURN 'yes';

@@ -13,8 +13,11 @@ DROP FUNCTION identity.replace_password(uuid, text, integer, text, uuid);
 CREATE FUNCTION identity.begin_session(of_person uuid, new_session uuid, refresh bytea, access bytea, device bytea, agent text,
     from_address text, longest_days integer, factor_at timestamptz) RETURNS void LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
 DECLARE
+    -- A device vouches for itself where its session was left to end by itself, and under the present password: neither one
+    -- that somebody ended from elsewhere, nor one from before a new password, is taken for the owner's.
     known_device boolean := EXISTS (SELECT FROM identity.sessions AS earlier WHERE earlier.person_id = of_person
-            AND earlier.device_digest = device)
+            AND earlier.device_digest = device AND (earlier.ended_at IS NULL OR (earlier.ended_reason = 'signed out'
+                AND earlier.ended_at > (SELECT held.changed_at FROM identity.passwords AS held WHERE held.person_id = of_person))))
         OR NOT EXISTS (SELECT FROM identity.sessions AS earlier WHERE earlier.person_id = of_person);
     owner record;
 BEGIN
