@@ -9,14 +9,16 @@ import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
-from uuid import UUID
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
 
 from operalta import __version__
-from operalta.settings import Settings, SettingsError
+from operalta.operations.people_commands import people_commands
+from operalta.settings import SettingsError, load_settings
+
+if TYPE_CHECKING:
+    from operalta.db.policy_check import Gap
 
 application = typer.Typer(
     name="operalta",
@@ -27,7 +29,6 @@ application = typer.Typer(
 )
 audit_commands = typer.Typer(help="The audit log.", no_args_is_help=True)
 application.add_typer(audit_commands, name="audit")
-people_commands = typer.Typer(help="People and their accounts; each use leaves an audit event.", no_args_is_help=True)
 application.add_typer(people_commands, name="people")
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -135,27 +136,48 @@ def migrate() -> None:
 
 @application.command("policy-check")
 def policy_check(
-    as_json: Annotated[bool, typer.Option("--json", help="Print the gaps as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Read the database's catalogue and find gaps in row security; ends with 3 where there is one.
+    """Find gaps: in the database's row security, grants and functions, and in what the routes declare.
+
+    It only reads, so it can be run beside a deployment that serves. Each finding tells where it is, what is wrong and
+    how to mend it. Ends with 3 where there is one, and 4 where it could not check.
 
     Example: operalta policy-check --json
     """
     import psycopg
 
+    from operalta.db.errors import NotMigrated
     from operalta.db.policy_check import check_policies
     from operalta.settings import DatabaseRole
+    from operalta.web.declarations import check_routes
 
-    with psycopg.connect(load_settings().database_dsn(DatabaseRole.VERIFIER), connect_timeout=10) as connection:
-        gaps = check_policies(connection)
+    try:
+        with psycopg.connect(load_settings().database_dsn(DatabaseRole.VERIFIER), connect_timeout=10) as connection:
+            gaps = [*check_policies(connection), *check_routes()]
+    except (psycopg.Error, NotMigrated, SettingsError) as error:
+        _say(f"could not check: {error}")
+        raise typer.Exit(COULD_NOT_CHECK) from error
     if as_json:
         print(json.dumps([asdict(gap) for gap in gaps], indent=2))
     else:
-        for gap in gaps:
-            print(f"{gap.place}: {gap.fault}\n    mend: {gap.mend}")
-        print("No gap in row security." if not gaps else f"{len(gaps)} gaps.")
+        _show_gaps(gaps)
     if gaps:
         raise typer.Exit(FAULT_FOUND)
+
+
+def _show_gaps(gaps: "list[Gap]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if gaps:
+        table = Table("Where", "What is wrong", "How to mend it", box=None, pad_edge=False)
+        for gap in gaps:
+            table.add_row(*(Text(text, overflow="fold") for text in (gap.place, gap.fault, gap.mend)))
+        Console().print(table)
+    counted = f"\n{len(gaps)} finding{'' if len(gaps) == 1 else 's'}."
+    print(counted if gaps else "Nothing was found: no table, function, grant or route is open.")
 
 
 @audit_commands.command("verify")
@@ -207,72 +229,6 @@ def audit_verify(
         raise typer.Exit(FAULT_FOUND)
     if report.verdict is LogVerdict.COULD_NOT_CHECK:
         raise typer.Exit(COULD_NOT_CHECK)
-
-
-Reason = Annotated[str, typer.Option(help="Why; it stays in the audit log.", prompt="Why")]
-PersonArgument = Annotated[UUID, typer.Argument(metavar="ID", help="The person's id, from `people find`.")]
-
-
-@people_commands.command("find")
-def people_find(
-    wanted: Annotated[str, typer.Argument(metavar="TEXT", help="A part of an address or a name, or an id.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the people as JSON.")] = False,
-) -> None:
-    """Find people by a part of their address or name, with their sessions and second factors; at most 50.
-
-    Ends with 1 where there is nobody.
-
-    Example: operalta people find ada@ --json
-    """
-    import asyncio
-
-    from operalta.operations.people import find_people
-
-    found = asyncio.run(find_people(load_settings(), wanted))
-    if as_json:
-        print(json.dumps([asdict(each) for each in found], indent=2, default=str))
-    for each in () if as_json else found:
-        factors = f"{each.phones} phones, {each.authenticators} apps, {each.passkeys} passkeys"
-        seen = f"seen {each.last_seen_at:%Y-%m-%d %H:%M}" if each.last_seen_at else "never seen"
-        print(f"{each.id}  {each.email}  {each.name}{'  (operator)' if each.is_operator else ''}")
-        print(f"    {each.live_sessions} sessions, {seen}; {factors}, {each.recovery_codes} recovery codes")
-    if not found:
-        _say("nobody was found")
-        raise typer.Exit(1)
-
-
-@people_commands.command("sign-out")
-def people_sign_out(person: PersonArgument, reason: Reason) -> None:
-    """End every session of a person at once.
-
-    Example: operalta people sign-out 01a20f8d-656f-78da-848b-e6cfcfa893b1 --reason "laptop stolen"
-    """
-    import asyncio
-
-    from operalta.operations.people import sign_out
-
-    print(f"{asyncio.run(sign_out(load_settings(), person, reason))} sessions have ended.")
-
-
-@people_commands.command("reset-factors")
-def people_reset_factors(
-    person: PersonArgument,
-    reason: Reason,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-) -> None:
-    """Take all second factors and recovery codes of a person away and sign them out. They are told by mail.
-
-    Their password alone opens the account then, so make sure who is asking.
-
-    Example: operalta people reset-factors 01a20f8d-656f-78da-848b-e6cfcfa893b1 --reason "phone lost, seen in person"
-    """
-    import asyncio
-
-    from operalta.operations.people import reset_factors
-
-    if not yes:
-        typer.confirm("The password alone will open this account. Go on?", abort=True)
-    print(f"{asyncio.run(reset_factors(load_settings(), person, reason))} second factors were taken away.")
 
 
 @application.command()
@@ -359,20 +315,6 @@ def _import_rooms() -> None:
     for module in pkgutil.walk_packages(operalta.__path__, "operalta."):
         if not module.name.startswith("operalta.db.migrations") and module.name != "operalta.__main__":
             importlib.import_module(module.name)
-
-
-def load_settings() -> Settings:
-    """Read the settings. Raise SettingsError with every fault in them."""
-    try:
-        return Settings()
-    except ValidationError as error:
-        faults = [
-            f"  OPERALTA_{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
-            if fault["loc"]
-            else f"  {fault['msg']}"
-            for fault in error.errors()
-        ]
-        raise SettingsError("The configuration cannot be used:\n" + "\n".join(faults)) from error
 
 
 def _say(text: str) -> None:

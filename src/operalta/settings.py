@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import quote, urlsplit
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from operalta.terms.registry import upholds
@@ -257,3 +257,17 @@ def _unknown_countries(codes: tuple[str, ...]) -> list[str]:
     import phonenumbers  # it takes a moment to load, and most commands send no SMS
 
     return [code for code in codes if code not in phonenumbers.SUPPORTED_REGIONS]
+
+
+def load_settings() -> Settings:
+    """Read the settings. Raise SettingsError with every fault in them."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = [
+            f"  OPERALTA_{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
+            if fault["loc"]
+            else f"  {fault['msg']}"
+            for fault in error.errors()
+        ]
+        raise SettingsError("The configuration cannot be used:\n" + "\n".join(faults)) from error

@@ -13,7 +13,19 @@ from operalta.settings import SettingsError
 
 BASE = "https://operalta.example"
 UNTIL = datetime(2026, 11, 23, 14, 30, tzinfo=UTC)
-FACTS = {"company": "Acme", "role": "advisor", "inviter": "Grace", "device": "Firefox", "address": "203.0.113.9"}
+FACTS = {
+    "company": "Acme",
+    "slug": "acme",
+    "role": "advisor",
+    "inviter": "Grace",
+    "device": "Firefox",
+    "address": "203.0.113.9",
+    "who": "Nia",
+    "by": "Grace",
+    "heir": "Linus",
+    "reason": "Ada asked",
+    "until": "2026-11-23 14:30",
+}
 
 
 MAIL = tuple(kind for kind in Kind if kind not in SENT_BY_SMS)

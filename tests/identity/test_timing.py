@@ -220,7 +220,8 @@ def spend_links(owner: psycopg.Connection[dict[str, Any]], people: Sequence[Call
         for route, purpose in LINKS.items():
             cursor.executemany(
                 "INSERT INTO identity.links (purpose, digest, person_id, expires_at, used_at)"
-                " VALUES (%s, %s, %s, now() + interval '1 day', now())",
+                " VALUES (%s, %s, %s, now() + interval '1 day', now())"
+                " ON CONFLICT (digest) DO UPDATE SET person_id = excluded.person_id",
                 [(purpose, digest(spent_link(route, number)), each.person) for number, each in enumerate(people)],
             )
 

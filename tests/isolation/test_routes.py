@@ -52,6 +52,7 @@ FORMS: dict[str, bytes] = {
     "/decision": b"decision=denied",
     "/invitations": b"email=somebody%40people.example&role=observer",
     "/role": b"role=observer",
+    "/hand-over": b"role=observer",
     "/memory": b"kind=decision&title=Matrix",
     "/status": b"status=accepted",
     "/supersede": b"title=Matrix",
@@ -121,6 +122,7 @@ def plot(servers: Servers, site: Site) -> Plot:
             "person_id": str(members["advisor"].person_id),
             "approval_id": _approval(owner, company[0], run["run_id"], agent["id"]),
             "grant_id": NOBODY,
+            "visit_id": _visit(owner, company[0]),
         }
         return Plot(company[1], company[0], clients, outsider, other[1], ids, canary)
 
@@ -140,6 +142,21 @@ def _approval(owner: Any, company: UUID, run: str, agent: UUID) -> str:  # noqa:
         FROM agents.runs AS run WHERE run.company_id = %(company)s AND run.id = %(run)s RETURNING id
         """,
         {"agent": agent, "company": company, "run": run},
+    ).fetchone()
+    assert row is not None
+    return str(row["id"])
+
+
+def _visit(owner: Any, company: UUID) -> str:  # noqa: ANN401 - the owner's connection
+    row = owner.execute(
+        """
+        WITH visitor AS (INSERT INTO identity.people (email, email_key, name) SELECT address, address, 'Visitor'
+            FROM concat(gen_random_uuid(), '@staff.example') AS address RETURNING id)
+        INSERT INTO tenancy.staff_access (company_id, person_id, person_name, role, reason, expires_at)
+        SELECT %s, id, 'Visitor', 'support', 'Asked for by telephone', now() + interval '1 hour' FROM visitor
+        RETURNING id
+        """,
+        (company,),
     ).fetchone()
     assert row is not None
     return str(row["id"])

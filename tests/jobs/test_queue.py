@@ -61,11 +61,12 @@ async def working(servers: Servers, handled: Handled) -> AsyncGenerator[None]:
             await asyncio.wait_for(task, 40)
 
 
-async def defer(pool: Pool, task: str = "run_agent", subject: UUID | None = None) -> UUID:
+def defer(servers: Servers, task: str = "run_agent", subject: UUID | None = None) -> UUID:
+    """Put a job into the queue as the definer's functions do; no serving role may."""
     subject = subject or uuid4()
-    async with pool.acquire() as connection:
-        await connection.execute("SELECT jobs.defer_task(%s, %s)", (task, subject))
-        await connection.commit()
+    with servers.as_owner() as owner, owner.transaction():
+        owner.execute("SET LOCAL ROLE operalta_definer")
+        owner.execute("SELECT jobs.defer_task(%s, %s)", (task, subject))
     return subject
 
 
@@ -98,10 +99,10 @@ def jobs_left(servers: Servers) -> list[dict[str, Any]]:
         return owner.execute("SELECT * FROM jobs.procrastinate_jobs ORDER BY id").fetchall()
 
 
-async def test_a_deferred_job_reaches_its_handler_and_leaves_no_row(servers: Servers, pools: Pools) -> None:
+async def test_a_deferred_job_reaches_its_handler_and_leaves_no_row(servers: Servers) -> None:
     handled = Handled()
     async with working(servers, handled):
-        expected = {await defer(pools.worker), await defer(pools.worker, "deliver_message")}
+        expected = {defer(servers), defer(servers, "deliver_message")}
 
         async def done() -> bool:
             return set(handled.subjects) == expected and not jobs_left(servers)
@@ -110,13 +111,13 @@ async def test_a_deferred_job_reaches_its_handler_and_leaves_no_row(servers: Ser
 
 
 async def test_a_failing_handler_is_tried_again_and_given_up_at_last(
-    servers: Servers, pools: Pools, monkeypatch: pytest.MonkeyPatch
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue, "RETRY_AFTER_SECONDS", (0, 0))
     monkeypatch.setattr(queue, "POLLING_SECONDS", 0.1)
     handled = Handled(failures=1)
     async with working(servers, handled):
-        await defer(pools.worker)
+        defer(servers)
 
         async def done() -> bool:
             return len(handled.subjects) == 2 and not jobs_left(servers)
@@ -124,7 +125,7 @@ async def test_a_failing_handler_is_tried_again_and_given_up_at_last(
         await until(done)
         handled.failures = 100
 
-        await defer(pools.worker)
+        defer(servers)
 
         async def given_up() -> bool:
             return len(handled.subjects) == 5 and not jobs_left(servers)
@@ -140,7 +141,7 @@ async def test_no_notice_from_the_web_role_stops_the_listener(servers: Servers, 
     async with working(servers, handled):
         await notify(pools, payload)
         await asyncio.sleep(0.2)
-        expected = await defer(pools.worker)
+        expected = defer(servers)
 
         async def done() -> bool:
             return handled.subjects == [expected]
@@ -152,7 +153,7 @@ async def test_a_notice_from_the_web_role_does_not_abort_a_job(servers: Servers,
     handled = Handled(hold=asyncio.Event())
     assert handled.hold is not None
     async with working(servers, handled):
-        expected = await defer(pools.worker)
+        expected = defer(servers)
 
         async def begun() -> bool:
             return handled.subjects == [expected]
@@ -177,11 +178,11 @@ async def notify(pools: Pools, payload: str) -> None:
         await connection.commit()
 
 
-async def test_it_goes_on_when_all_its_connections_are_cut(servers: Servers, pools: Pools) -> None:
+async def test_it_goes_on_when_all_its_connections_are_cut(servers: Servers) -> None:
     handled = Handled(hold=asyncio.Event())
     assert handled.hold is not None
     async with working(servers, handled):
-        first = await defer(pools.worker)
+        first = defer(servers)
 
         async def begun() -> bool:
             return handled.subjects == [first]
@@ -198,7 +199,7 @@ async def test_it_goes_on_when_all_its_connections_are_cut(servers: Servers, poo
             return not jobs_left(servers) and bool(await listeners(servers))
 
         await until(done)
-        second = await defer(pools.worker)
+        second = defer(servers)
 
         async def heard() -> bool:
             return handled.subjects == [first, second]
@@ -222,7 +223,7 @@ async def test_malformed_rows_hold_nothing_up_and_are_removed(servers: Servers, 
             ],
         )
     async with working(servers, handled):
-        expected = await defer(pools.worker)
+        expected = defer(servers)
 
         async def done() -> bool:
             await maintenance.maintain(pools.dispatch)
@@ -232,8 +233,8 @@ async def test_malformed_rows_hold_nothing_up_and_are_removed(servers: Servers, 
 
 
 async def test_a_delivery_whose_worker_died_is_queued_again_and_given_up(servers: Servers, pools: Pools) -> None:
-    subject = await defer(pools.worker, "deliver_message")
-    run = await defer(pools.worker)
+    subject = defer(servers, "deliver_message")
+    run = defer(servers)
     with servers.as_owner() as owner:
         alive = a_worker(owner, "0")
         owner.execute("UPDATE jobs.procrastinate_jobs SET status = 'doing', worker_id = %s", (alive,))

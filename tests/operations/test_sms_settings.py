@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from operalta.cli import load_settings
 from operalta.delivery.sms.channel import wire_of
-from operalta.settings import Profile, Settings, SettingsError, SmsProvider
+from operalta.settings import Profile, Settings, SettingsError, SmsProvider, load_settings
 
 COMPLETE: dict[str, Any] = {
     "sms_provider": SmsProvider.TWILIO,

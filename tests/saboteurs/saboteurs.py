@@ -86,7 +86,7 @@ def as_superuser(stage: Stage) -> psycopg.Connection[Any]:
 # ── In the database ───────────────────────────────────────────────────────────────────────────────────
 
 
-@saboteur("2.4.1", "2.4.2", spares=("2.4.5", "2.5.2", "2.5.3"))
+@saboteur("2.4.0", "2.4.1", "2.4.2", spares=("2.4.5", "2.5.2", "2.5.3", "7.2.3"))
 def a_policy_opens_the_memory(stage: Stage) -> Generator[None]:
     as_owner(stage, "CREATE POLICY sabotage ON workspace.records FOR SELECT TO operalta_web USING (true)")
     try:

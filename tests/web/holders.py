@@ -62,7 +62,8 @@ class Holder:
         )[0]
         settings, code = self.site.services.settings, new_code()
         digest = code_digest(settings.secret("code-key"), row["id"], code)
-        with psycopg.connect(settings.database_dsn(DatabaseRole.JOB), autocommit=True) as job:
+        with psycopg.connect(settings.database_dsn(DatabaseRole.JOB)) as job:
+            job.execute("SELECT FROM elevated.take_message(%s)", (row["message"],))
             job.execute("SELECT elevated.attach_code(%s, %s)", (row["message"], digest))
         return code
 
@@ -77,7 +78,10 @@ class Holder:
                 kind,
                 self.member.person_id,
             )[0]
-            job.execute("SELECT elevated.attach_link(%s, %s)", (row["id"], hashlib.sha256(token.encode()).digest()))
+            digest = hashlib.sha256(token.encode()).digest()
+            with job.transaction():
+                job.execute("SELECT FROM elevated.take_message(%s)", (row["id"],))
+                job.execute("SELECT elevated.attach_link(%s, %s)", (row["id"], digest))
         return token
 
     def let_pass(self, minutes: int) -> None:

@@ -2,10 +2,30 @@
 
 from datetime import date, timedelta
 
-from operalta.access.rules import TEMPLATES, CompanyKind, Permission, Role
+from operalta.access.rules import SUPPORTING, TEMPLATES, CompanyKind, Permission, Role, StaffRole
 from operalta.kernel.ids import new_id
+from operalta.tenancy.rules import StaffVisit
 from tests.web.samples_factors import own_factors
 from tests.web.samples_ground import ADA, HASH, NOW, Context, Sample, before, page
+
+VISITS = [
+    StaffVisit(
+        new_id(),
+        "lumen",
+        "Lumen",
+        "Nia Park",
+        StaffRole.SUPPORT,
+        reason,
+        before(days=days),
+        until,
+        None,
+        is_open=is_open,
+    )
+    for reason, days, until, is_open in [
+        ("Ada asked by phone why the analyst finds no metrics", 0, before(hours=-1), True),
+        ("Yearly look at who may do what, agreed in the contract", 90, before(days=90, hours=-2), False),
+    ]
+]
 
 
 def company_pages() -> list[Sample]:
@@ -27,6 +47,7 @@ def company_pages() -> list[Sample]:
             "since": date(2025, 11, 3),
             "is_you": identifier == "p1",
             "may_change": identifier != "p1",
+            "may_be_heir": identifier != "p1",
         }
         for identifier, name, email, role in [
             ("p1", "Ada Okafor", "ada@lumen.example", "founder"),
@@ -48,13 +69,42 @@ def company_pages() -> list[Sample]:
     company: Context = {
         "members": members,
         "invitations": invitations,
+        "visits": VISITS,
+        "may_end_visits": True,
+        "lesser_roles": roles[1:],
         "roles": roles,
         "grantable": roles,
         "permission_table": table,
         "form": {},
     }
+    ada = {**ADA, "is_operator": False}
+    staff: Context = {
+        "roles": [role.value for role in StaffRole],
+        "companies": [("lumen", "Lumen (lumen)"), ("harbour", "Harbour Ventures (harbour)")],
+        "durations": [("60", "1 hour"), ("480", "8 hours")],
+        "visits": VISITS,
+        "form": {},
+    }
+    visiting = {
+        "slug": "lumen",
+        "name": "Lumen",
+        "kind": "startup",
+        "role": "support",
+        "visit_until": before(minutes=-40),
+    }
     return [
         Sample("members", "members.html", {"page": page("company"), **company}),
+        Sample(
+            "members-visited",
+            "members.html",
+            {
+                "page": page("company", company=visiting, permissions=SUPPORTING),
+                **company,
+                "members": [{**each, "may_change": False, "may_be_heir": False, "is_you": False} for each in members],
+                "may_end_visits": False,
+            },
+        ),
+        Sample("staff", "staff.html", {"page": page("staff", company=None, person=ada), **staff}),
         Sample(
             "companies",
             "companies.html",

@@ -10,8 +10,8 @@ from operalta.kernel import clock
 Context = dict[str, Any]
 
 NOW: Final = clock.now()
-ADA: Final = {"name": "Ada Okafor", "email": "ada@lumen.example", "is_operator": True}
-LUMEN: Final = {"slug": "lumen", "name": "Lumen Labs", "kind": "startup", "role": "founder"}
+ADA: Final = {"name": "Ada Okafor", "email": "ada@lumen.example", "is_operator": True, "is_staff": True}
+LUMEN: Final = {"slug": "lumen", "name": "Lumen Labs", "kind": "startup", "role": "founder", "visit_until": None}
 COMPANIES: Final = [
     LUMEN,
     {"slug": "northwind-seed", "name": "Northwind Seed Partners", "kind": "investor", "role": "advisor"},

@@ -1,31 +1,28 @@
 """Every route says who may call it and how often; what it says is what happens."""
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import pytest
-from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi import APIRouter, FastAPI
+from fastapi.staticfiles import StaticFiles
+from starlette.routing import Route as BareRoute
 
-from operalta.guard.rules import rules
-from operalta.web import cookies
-from operalta.web.entry import Audience, Declaration
+from operalta.access.rules import Permission
+from operalta.guard import rules
+from operalta.web import cookies, declarations
+from operalta.web.application import add_routes
+from operalta.web.declarations import OPEN, check_routes, find_gaps
+from operalta.web.entry import Audience
 from tests.web.conftest import House
 from tests.web.site import Answer, Site
 
-# Whether the process lives, what browsers report, where others look for policies, files that never change, and the
-# description of the API: for everybody, without a session, and cheap.
-OPEN = ("/healthz", "/readyz", "/csp-reports", "/.well-known/", "/static", "/api/docs", "/api/openapi.json")
 AN_ID = "00000000-0000-7000-8000-000000000000"
 
 
 @dataclass(frozen=True)
-class Route:
-    """One way to call the application."""
-
-    method: str
-    path: str
-    declarations: tuple[Declaration, ...]
+class Route(declarations.Route):
+    """One way to call the application, and how tests call it."""
 
     def at(self, company: str) -> str:
         """The address of this route in a company, with an id or name that stands for nothing."""
@@ -35,46 +32,120 @@ class Route:
         return "".join(part if not part.startswith("{") else AN_ID for part in _parts(path))
 
 
+def routes(site: Site) -> list[Route]:
+    """Every route that has to declare something: all but the open ones."""
+    found = declarations.declared_routes(site.application)
+    return [Route(each.method, each.path, each.declarations) for each in found]
+
+
 def _parts(path: str) -> list[str]:
     return path.replace("{", "\0{").replace("}", "}\0").split("\0")
 
 
-def _declarations(dependant: Dependant) -> list[Declaration]:
-    own = getattr(dependant.call, "declaration", None)
-    found = [own] if isinstance(own, Declaration) else []
-    return found + [each for inner in dependant.dependencies for each in _declarations(inner)]
+@pytest.mark.proves("2.4.1", "3.1.1")
+def test_no_route_declares_too_little_and_the_check_sees_every_route_that_is_served(site: Site) -> None:
+    served = declarations.routes(site.application)
+    assert len(served) > 70
+    assert find_gaps(served) == check_routes() == []
+    assert len(routes(site)) == len(served) - len(OPEN)
 
 
-def routes(site: Site) -> list[Route]:
-    """Every route and method of the application, those outside the framework's own among them."""
-    found: list[Route] = []
-    for context in iter_route_contexts(site.application.routes):
-        original: Any = context.original_route
-        path = context.path or getattr(original, "path", "")
-        if path.startswith(OPEN):
-            continue
-        declared = tuple(_declarations(original.dependant)) if isinstance(original, APIRoute) else ()
-        methods: set[str] = getattr(original, "methods", None) or {"ANY"}
-        found += [Route(method, path, declared) for method in sorted(methods)]
-    return found
+def _changed(route: declarations.Route, **changes: object) -> declarations.Route:
+    return replace(route, declarations=(replace(route.declarations[0], **changes),))
+
+
+STRAY = replace(rules.READ, name="stray")
+WEAKENINGS: dict[
+    str, tuple[Callable[[declarations.Route], bool], Callable[[declarations.Route], declarations.Route], str]
+] = {
+    "the declaration is gone": (lambda _: True, lambda route: replace(route, declarations=()), "nothing is declared"),
+    "it is declared twice": (
+        lambda _: True,
+        lambda route: replace(route, declarations=route.declarations * 2),
+        "declared 2 times",
+    ),
+    "its limit is none of the table": (lambda _: True, lambda route: _changed(route, rule=STRAY), "none of the table"),
+    "its permission is gone": (
+        lambda route: "{company}" in route.path,
+        lambda route: _changed(route, permission=None),
+        "no permission is declared",
+    ),
+    "it is for any visitor": (
+        lambda route: "{company}" in route.path,
+        lambda route: _changed(route, audience=Audience.VISITOR, permission=None),
+        "it lies in a company",
+    ),
+    "it is for anybody signed in": (
+        lambda route: "{company}" in route.path,
+        lambda route: _changed(route, audience=Audience.PERSON, permission=None),
+        "it lies in a company",
+    ),
+    "it asks for a permission where there is no company": (
+        lambda route: "{company}" not in route.path,
+        lambda route: _changed(route, permission=Permission.MEMORY_READ),
+        "out of place",
+    ),
+    "it is for a company that its address does not name": (
+        lambda route: "{company}" in route.path,
+        lambda route: replace(route, path=route.path.replace("{company}", "here")),
+        "its address names none",
+    ),
+}
 
 
 @pytest.mark.proves("2.4.1", "3.1.1")
-def test_every_route_declares_once_who_may_call_it_and_how_often(site: Site) -> None:
-    walked = routes(site)
-    assert len(walked) > 70
-    assert [(each.method, each.path) for each in walked if len(each.declarations) != 1] == []
-    known = {id(rule) for rule in rules()}
-    assert [each.path for each in walked if id(each.declarations[0].rule) not in known] == []
+@pytest.mark.parametrize("weakening", WEAKENINGS)
+def test_a_route_that_declares_less_is_found(site: Site, weakening: str) -> None:
+    fits, weaken, fault = WEAKENINGS[weakening]
+    walked = declarations.routes(site.application)
+    tried = 0
+    for number, route in enumerate(walked):
+        if route.name not in OPEN and fits(route):
+            weak = weaken(route)
+            found = find_gaps([*walked[:number], weak, *walked[number + 1 :]])
+            assert [gap for gap in found if gap.place == weak.name and fault in gap.fault], route.name
+            tried += 1
+    assert tried > 20
 
 
-@pytest.mark.proves("2.4.1")
-def test_what_lies_in_a_company_is_declared_with_a_permission(site: Site) -> None:
-    for route in routes(site):
-        declaration = route.declarations[0]
-        in_company = "{company}" in route.path
-        assert (declaration.audience is Audience.COMPANY) == in_company, route
-        assert (declaration.permission is not None) == in_company, route
+def test_a_route_that_is_there_twice_and_an_open_one_that_is_gone_are_found(site: Site) -> None:
+    walked = declarations.routes(site.application)
+    assert [gap.fault for gap in find_gaps([*walked, walked[0]])] == ["it is there twice; the first one answers"]
+    kept = [route for route in walked if route.path != "/healthz"]
+    assert [gap.place for gap in find_gaps(kept)] == ["GET /healthz"]
+
+
+async def _forgotten() -> None:
+    """Answer nothing."""
+
+
+async def _forgotten_socket(_: object) -> None:
+    """Answer nothing."""
+
+
+def _as_page(application: FastAPI) -> None:
+    router = APIRouter()
+    router.add_api_route("/forgotten", _forgotten)
+    application.include_router(router, prefix="/c/{company}")
+
+
+WAYS: dict[str, tuple[Callable[[FastAPI], None], str]] = {
+    "a route": (lambda app: app.add_api_route("/forgotten", _forgotten), "GET /forgotten"),
+    "a route of a router": (_as_page, "GET /c/{company}/forgotten"),
+    "a bare route": (lambda app: app.router.routes.append(BareRoute("/forgotten", _forgotten)), "GET /forgotten"),
+    "a folder": (lambda app: app.mount("/forgotten", StaticFiles(directory="/")), "ANY /forgotten"),
+    "a socket": (lambda app: app.add_api_websocket_route("/forgotten", _forgotten_socket), "ANY /forgotten"),
+}
+
+
+@pytest.mark.proves("2.4.1", "3.1.1")
+@pytest.mark.parametrize("way", WAYS)
+def test_a_forgotten_route_of_any_kind_is_found(way: str) -> None:
+    forget, name = WAYS[way]
+    application = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    add_routes(application)
+    forget(application)
+    assert name in {gap.place for gap in find_gaps(declarations.routes(application))}
 
 
 @pytest.mark.proves("3.3.3")

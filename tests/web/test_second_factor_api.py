@@ -203,6 +203,10 @@ OPERATIONS: dict[SensitiveOperation, Callable[[Holder, str], list[Answer]]] = {
     SensitiveOperation.REMOVE_MEMBER: lambda ada, other: [
         ada.home.api("DELETE", f"/companies/{ada.member.company_slug}/members/{other}")
     ],
+    SensitiveOperation.TRANSFER_OWNERSHIP: lambda ada, other: [
+        ada.home.api("POST", f"/companies/{ada.member.company_slug}/members/{other}/hand-over", {"role": "observer"})
+    ],
+    SensitiveOperation.VISIT_AS_STAFF: lambda ada, _: [a_visit(ada)],
     SensitiveOperation.CHANGE_AGENT_TOOLS: lambda ada, _: [
         ada.home.api(
             "PATCH",
@@ -215,6 +219,16 @@ OPERATIONS: dict[SensitiveOperation, Callable[[Holder, str], list[Answer]]] = {
 
 def a_factor(ada: Holder) -> str:
     return ada.home.api("GET", "/auth/factors").json["factors"][0]["id"]
+
+
+def a_visit(ada: Holder) -> Answer:
+    ada.execute(
+        "INSERT INTO identity.staff (person_id, role) VALUES (%s, 'support') ON CONFLICT DO NOTHING",
+        ada.member.person_id,
+    )
+    elsewhere = ada.rows("SELECT slug FROM tenancy.companies WHERE id <> %s LIMIT 1", ada.member.company_id)[0]["slug"]
+    body = {"company": elsewhere, "role": "support", "reason": "Somebody asked on the phone"}
+    return ada.home.api("POST", "/staff/visits", body)
 
 
 def an_agent(ada: Holder) -> str:

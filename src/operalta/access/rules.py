@@ -1,4 +1,4 @@
-"""Permissions as one enum that reads like law, role templates for each kind of company, and `decide`."""
+"""Permissions as one enum that reads like law, the roles of members and staff by kind of company, and `decide`."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -46,6 +46,13 @@ class Role(StrEnum):
     OBSERVER = "observer"
 
 
+class StaffRole(StrEnum):
+    """What somebody of the operator's staff is in a company that they visit: never a member, and only for a while."""
+
+    SUPPORT = "support"
+    AUDITOR = "auditor"
+
+
 ALL = frozenset(Permission)
 OBSERVING = frozenset({Permission.COMPANY_READ, Permission.MEMORY_READ, Permission.METRICS_READ})
 READING = OBSERVING | {
@@ -79,6 +86,22 @@ TEMPLATES: dict[CompanyKind, dict[Role, frozenset[Permission]]] = {
 }
 
 
+# Staff see how a company is set up, never what it has written down, and change nothing.
+SUPPORTING = frozenset({Permission.COMPANY_READ, Permission.MEMBERS_READ})
+
+STAFF_TEMPLATES: dict[CompanyKind, dict[StaffRole, frozenset[Permission]]] = {
+    CompanyKind.STARTUP: {
+        StaffRole.SUPPORT: SUPPORTING | {Permission.AGENTS_READ},
+        StaffRole.AUDITOR: SUPPORTING | {Permission.AGENTS_READ, Permission.AUDIT_READ},
+    },
+    # An investor's agents and their instructions tell of deals that are not closed.
+    CompanyKind.INVESTOR: {
+        StaffRole.SUPPORT: SUPPORTING,
+        StaffRole.AUDITOR: SUPPORTING | {Permission.AUDIT_READ},
+    },
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Allowed:
     """The permission is held."""
@@ -95,9 +118,11 @@ class Denied:
 def permissions_of(kind: str | None, role: str | None) -> frozenset[Permission]:
     """Return what `role` may do in a company of `kind`; nothing for a role or kind that is not known."""
     try:
-        return TEMPLATES[CompanyKind(kind or "")][Role(role or "")]
+        of_kind = CompanyKind(kind or "")
     except ValueError:
         return frozenset()
+    held: dict[str, frozenset[Permission]] = {**TEMPLATES[of_kind], **STAFF_TEMPLATES[of_kind]}
+    return held.get(role or "", frozenset())
 
 
 @upholds("2.5.0", "2.5.3")
@@ -119,7 +144,8 @@ def table() -> list[tuple[str, str, str]]:
     """Return every (kind, role, permission) that is granted, sorted: what the database's copy must hold."""
     return sorted(
         (kind.value, role.value, permission.value)
-        for kind, roles in TEMPLATES.items()
+        for templates in (TEMPLATES, STAFF_TEMPLATES)
+        for kind, roles in templates.items()
         for role, permissions in roles.items()
         for permission in permissions
     )

@@ -15,7 +15,8 @@ from operalta.agents import store
 from operalta.db.errors import DatabaseOutOfReach
 from operalta.db.pools import Pool
 
-HEARTBEAT_SECONDS = 2.0
+HEARTBEAT_SECONDS = 0.5
+"""How soon at the latest a tool that is under way is ended where its person has left the company."""
 log = structlog.get_logger(__name__)
 
 

@@ -152,6 +152,8 @@ class Runner:
         turn: ModelTurn | None = None
         async with aclosing(next_step(model, history, granted)) as parts:
             async for part in parts:
+                if attempt.claim.lost.is_set():
+                    raise ClaimLost
                 if attempt.claim.stop.is_set():
                     raise Stopped
                 if isinstance(part, ModelTurn):

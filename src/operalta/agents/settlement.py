@@ -28,7 +28,7 @@ from operalta.agents.tool_functions import ToolWork, preview
 from operalta.audit.rules import Action
 from operalta.audit.rules import Outcome as Ended
 from operalta.audit.service import record
-from operalta.db.errors import DatabaseOutOfReach
+from operalta.db.errors import ClaimLost, DatabaseOutOfReach
 from operalta.db.scope import Row, Scope
 from operalta.kernel import clock
 from operalta.kernel.errors import Refusal
@@ -287,16 +287,24 @@ _STOPPED_MIDWAY = "It was stopped while it was under way. What it did outside, i
 
 
 async def unless_stopped(claim: Claim, work: Awaitable[ToolResult]) -> ToolResult | None:
-    """Return what `work` gives; None where the person stopped the run first, which ends the work at once."""
+    """Return what `work` gives; None where the person stopped the run first, which ends the work at once.
+
+    So does losing the claim (the person has left the company, or another worker has the run): ClaimLost then.
+    """
     under_way = asyncio.ensure_future(work)
-    stopped = asyncio.ensure_future(claim.stop.wait())
+    stopped, lost = (asyncio.ensure_future(event.wait()) for event in (claim.stop, claim.lost))
+    waited_for = {under_way, stopped, lost}
     try:
-        await asyncio.wait({under_way, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        return under_way.result() if under_way.done() else None
+        await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
+        if under_way.done():
+            return under_way.result()
+        if lost.done():
+            raise ClaimLost
+        return None
     finally:
-        for task in (under_way, stopped):
+        for task in waited_for:
             task.cancel()
-        await asyncio.wait({under_way, stopped})
+        await asyncio.wait(waited_for)
 
 
 def _run_of(tool: ToolDeclaration) -> ToolRun:

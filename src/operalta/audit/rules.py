@@ -55,6 +55,7 @@ class Action(StrEnum):
     COMPANY_FOUNDED = "company.founded"
     COMPANY_CHANGED = "company.changed"
     COMPANY_ERASED = "company.erased"
+    COMPANY_OWNERSHIP_TRANSFERRED = "company.ownership_transferred"
     MEMBER_INVITED = "member.invited"
     MEMBER_ROLE_CHANGED = "member.role_changed"
     MEMBER_REMOVED = "member.removed"
@@ -115,7 +116,10 @@ class Action(StrEnum):
     REPORT_RECEIVED = "report.received"
 
     ELEVATED_USED = "elevated.used"
+    STAFF_APPOINTED = "staff.appointed"
+    STAFF_DISMISSED = "staff.dismissed"
     STAFF_ACCESS_OPENED = "staff_access.opened"
+    STAFF_ACCESS_USED = "staff_access.used"
     STAFF_ACCESS_ENDED = "staff_access.ended"
     BACKUP_MADE = "backup.made"
     BACKUP_RESTORED = "backup.restored"

@@ -20,7 +20,7 @@ from operalta.audit.heads import HeadConflict, HeadDirectory, SignedHead, Unread
 from operalta.audit.keys import HeadKey
 from operalta.audit.rules import StoredLeaf, commitment, new_salt
 from operalta.audit.tree import Frontier, Node, TreeError
-from operalta.db.elevated import open_elevated
+from operalta.db.elevated import Purpose, open_elevated
 from operalta.db.errors import DatabaseOutOfReach
 from operalta.db.pools import Connection, Pool
 from operalta.kernel import clock
@@ -54,7 +54,7 @@ class Sealer:
         Raise TreeDiffers where the stored tree was tampered with, HeadConflict where another head of its size is
         outside, OSError where the place outside refuses, DatabaseOutOfReach. Nothing is half done then.
         """
-        async with open_elevated(self._pool, "seal the audit log") as elevated:
+        async with open_elevated(self._pool, Purpose.SEAL_AUDIT_LOG) as elevated:
             connection = elevated.connection
             if not await store.begin_sealing(connection):
                 return 0

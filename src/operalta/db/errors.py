@@ -23,5 +23,9 @@ class SchemaFromTheFuture(Exception):  # noqa: N818 - read by the operator as a 
     """A newer release has migrated this database."""
 
 
+class NotMigrated(Exception):  # noqa: N818 - read by the operator as a sentence
+    """The database holds nothing of ours yet."""
+
+
 class PolicyGaps(Exception):  # noqa: N818 - read by the operator as a sentence
     """The policy check found gaps; the message lists them."""

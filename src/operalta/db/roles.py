@@ -9,6 +9,8 @@ from operalta.settings import DatabaseRole
 from operalta.terms.registry import upholds
 
 SERVING_ROLES = tuple(role for role in DatabaseRole if role is not DatabaseRole.OWNER)
+DEFINER = "operalta_definer"
+"""Owns the definer functions; nobody can connect as it."""
 
 # The role's name and password verifier arrive as settings of this transaction: ALTER ROLE takes no parameters.
 _MAKE_ROLE: LiteralString = """
@@ -56,7 +58,7 @@ def ensure_roles(connection: psycopg.Connection[Any], passwords: Mapping[Databas
     The server receives SCRAM verifiers (RFC 5803), never the passwords themselves.
     """
     with connection.transaction():
-        _name(connection, "operalta_definer")
+        _name(connection, DEFINER)
         connection.execute(_MAKE_ROLE)
         for role in SERVING_ROLES:
             _name(connection, role.value)

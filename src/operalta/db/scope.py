@@ -90,10 +90,10 @@ async def open_person_scope(pool: Pool, secret: str, origin: Origin) -> AsyncGen
 @asynccontextmanager
 @upholds("2.3.4", "2.4.0", "2.4.2", "2.5.0")
 async def open_company_scope(pool: Pool, secret: str, company: str, origin: Origin) -> AsyncGenerator[Scope]:
-    """Open the scope of a person in a company, named by its id or slug.
+    """Open the scope of a person in a company, named by its id or slug: as a member, or as staff whose visit is open.
 
-    Raise SessionEnded where the session is dead; NoSuchCompany where there is no such membership, which looks the
-    same as no such company.
+    Raise SessionEnded where the session is dead; NoSuchCompany where there is neither, which looks the same as no
+    such company.
     """
     async with pool.acquire() as connection, connection.transaction():
         row = await _first(
@@ -104,7 +104,8 @@ async def open_company_scope(pool: Pool, secret: str, company: str, origin: Orig
         if row is None:
             raise SessionEnded
         if row["company_id"] is None:
-            raise NoSuchCompany
+            yield Scope(await _visiting(connection, secret, company), connection, origin)
+            return
         actor = Actor(
             kind=ActorKind.PERSON,
             person_id=PersonId(row["person_id"]),
@@ -116,6 +117,28 @@ async def open_company_scope(pool: Pool, secret: str, company: str, origin: Orig
             is_operator=row["is_operator"],
         )
         yield Scope(actor, connection, origin)
+
+
+@upholds("7.2.3")
+async def _visiting(connection: Connection, secret: str, company: str) -> Actor:
+    """Bind the transaction to staff whose visit to the company is open. Raise NoSuchCompany for everybody else."""
+    row = await _first(
+        connection,
+        "SELECT * FROM scope.open_staff_scope(%(secret)s, %(company)s)",
+        {"secret": secret, "company": company},
+    )
+    if row is None:
+        raise NoSuchCompany
+    return Actor(
+        kind=ActorKind.STAFF,
+        person_id=PersonId(row["person_id"]),
+        session_id=SessionId(row["session_id"]),
+        company_id=CompanyId(row["company_id"]),
+        company_slug=row["company_slug"],
+        company_kind=row["company_kind"],
+        role=row["role"],
+        staff_until=row["until"],
+    )
 
 
 @asynccontextmanager

@@ -24,6 +24,8 @@ class Kind(StrEnum):
     NEW_DEVICE = "new_device"
     FACTOR_CHANGED = "factor_changed"
     TRUST_DEVICE = "trust_device"
+    STAFF_ACCESS = "staff_access"
+    OWNERSHIP = "ownership"
     CODE = "code"
 
 

@@ -9,7 +9,7 @@ import logging
 import secrets
 from uuid import UUID
 
-from operalta.db.elevated import open_elevated
+from operalta.db.elevated import Purpose, open_elevated
 from operalta.db.pools import Connection, Pool
 from operalta.delivery import store, texts
 from operalta.delivery.channels import Channel
@@ -23,7 +23,6 @@ from operalta.settings import Settings
 from operalta.terms.registry import upholds
 
 TOKEN_BYTES = 32
-_PURPOSE = "deliver mail"
 _LOG = logging.getLogger(__name__)
 
 
@@ -68,7 +67,7 @@ class Sender:
 
     async def _prepare(self, message_id: UUID) -> tuple[Channel, Message, Text] | None:
         """Take the message and write its text; None where nothing is left to be sent."""
-        async with open_elevated(self._pool, _PURPOSE) as elevated:
+        async with open_elevated(self._pool, Purpose.DELIVER_MAIL) as elevated:
             connection = elevated.connection
             message = await store.take_message(connection, message_id)
             if message is None:
@@ -112,5 +111,5 @@ class Sender:
         return texts.render_code(code, host_for_codes(self._settings.base_url))
 
     async def _finish(self, message_id: UUID, outcome: Outcome, reference: str | None) -> None:
-        async with open_elevated(self._pool, _PURPOSE) as elevated:
+        async with open_elevated(self._pool, Purpose.DELIVER_MAIL) as elevated:
             await store.finish_message(elevated.connection, message_id, outcome, reference)

@@ -14,6 +14,16 @@ ENTRIES: tuple[InventoryEntry, ...] = (
         exported=True,
     ),
     InventoryEntry(
+        store="identity.staff",
+        kind=StoreKind.TABLE,
+        purpose="Know who of the operator's people may visit companies, and as what.",
+        owner="person_id",
+        categories=("staff role", "when appointed"),
+        retention="Until they are dismissed or the account is erased.",
+        erasure=Erasure.DELETE,
+        exported=True,
+    ),
+    InventoryEntry(
         store="identity.passwords",
         kind=StoreKind.TABLE,
         purpose="Recognise a password without keeping it.",

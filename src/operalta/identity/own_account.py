@@ -24,6 +24,7 @@ class OwnAccount:
     email: str
     name: str
     is_operator: bool
+    is_staff: bool
     verified_at: datetime | None
     created_at: datetime
 
@@ -61,6 +62,7 @@ async def me(scope: Scope) -> OwnAccount:
         row["email"],
         row["name"],
         row["is_operator"],
+        row["is_staff"],
         row["verified_at"],
         row["created_at"],
     )

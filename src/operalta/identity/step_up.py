@@ -23,6 +23,8 @@ class SensitiveOperation(StrEnum):
     INVITE_MANAGER = "invite somebody who manages members"
     CHANGE_ROLE = "change a member's role"
     REMOVE_MEMBER = "remove a member"
+    TRANSFER_OWNERSHIP = "hand the company over"
+    VISIT_AS_STAFF = "visit a company as staff"
     CHANGE_AGENT_TOOLS = "change what an agent may use"
 
 

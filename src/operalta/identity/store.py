@@ -294,7 +294,11 @@ async def end_session(connection: Connection, session_secret: str) -> bool:
 async def get_person(scope: Scope) -> Row | None:
     """Return the scope's own person."""
     return await scope.one(
-        "SELECT id, email, name, is_operator, verified_at, created_at FROM identity.people WHERE id = %(person)s",
+        """
+        SELECT id, email, name, is_operator, verified_at, created_at,
+            is_operator OR EXISTS (SELECT FROM identity.staff AS own WHERE own.person_id = people.id) AS is_staff
+        FROM identity.people WHERE id = %(person)s
+        """,
         {"person": scope.actor.person_id},
     )
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import psycopg
 
-from operalta.db.elevated import open_elevated
+from operalta.db.elevated import Purpose, open_elevated
 from operalta.db.errors import DatabaseOutOfReach
 from operalta.db.pools import Pool
 from operalta.jobs import store
@@ -45,7 +45,7 @@ async def forget(job_pool: Pool, stop: asyncio.Event) -> None:
     """Remove what has expired, once an hour until `stop` is set. `job_pool` is the job role's."""
     while not stop.is_set():
         try:
-            async with open_elevated(job_pool, "forget what has expired") as elevated:
+            async with open_elevated(job_pool, Purpose.FORGET_EXPIRED) as elevated:
                 await store.forget_expired(elevated.connection)
         except (DatabaseOutOfReach, psycopg.Error) as failure:
             _LOG.warning("what has expired stays for now: %s", type(failure).__name__)

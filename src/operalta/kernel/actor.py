@@ -1,6 +1,7 @@
 """Who acts: what a verified scope says about the person (or the run for a person) behind a request."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from operalta.kernel.ids import CompanyId, PersonId, RunId, SessionId
@@ -11,6 +12,7 @@ class ActorKind(StrEnum):
 
     PERSON = "person"
     RUN = "run"
+    STAFF = "staff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,8 @@ class Actor:
     """The one on whose behalf something is done, as the database has verified it.
 
     `company_id`, `company_slug`, `company_kind` and `role` are None outside a company. `run_id` is set when
-    an agent acts; `person_id` is then the person for whom it works.
+    an agent acts; `person_id` is then the person for whom it works. `staff_until` is set for staff of the operator
+    who visit a company (`role` is their staff role then): the moment at which the visit ends by itself.
     """
 
     kind: ActorKind
@@ -30,3 +33,4 @@ class Actor:
     role: str | None = None
     run_id: RunId | None = None
     is_operator: bool = False
+    staff_until: datetime | None = None

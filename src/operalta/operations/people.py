@@ -1,7 +1,7 @@
-"""Support for people by the deployment's operator: find somebody, sign them out, take lost factors away.
+"""Support for people by the deployment's operator: find somebody, sign them out, take lost factors away, appoint staff.
 
 Everything goes through named functions of the database that no serving role may call, only whoever holds the owner's
-password; each leaves an event in the audit log: a search that it was made, the other two also the operator's reason.
+password; each leaves an event in the audit log: a search that it was made, the others also the operator's reason.
 """
 
 from collections.abc import AsyncGenerator
@@ -13,6 +13,7 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import DictRow, dict_row
 
+from operalta.access.rules import StaffRole
 from operalta.db.errors import DatabaseOutOfReach
 from operalta.db.pools import Connection
 from operalta.operations import store
@@ -77,6 +78,26 @@ async def reset_factors(settings: Settings, person: UUID, reason: str) -> int:
     if removed is None:
         raise CannotHelp(f"Nobody has the id {person}. Look it up with: operalta people find …")
     return removed
+
+
+@upholds("7.2.3")
+async def appoint_staff(settings: Settings, person: UUID, role: StaffRole, reason: str) -> None:
+    """Let a person visit companies as staff, in this role and no other. Raise CannotHelp."""
+    clean = _reason(reason)
+    async with _support(settings) as connection:
+        if not await store.appoint_staff(connection, person, role.value, clean):
+            raise CannotHelp(
+                f"Nobody with a verified address has the id {person}. Look it up with: operalta people find …"
+            )
+
+
+@upholds("7.2.3")
+async def dismiss_staff(settings: Settings, person: UUID, reason: str) -> None:
+    """End a person's appointment as staff, and every visit of theirs, at once. Raise CannotHelp."""
+    clean = _reason(reason)
+    async with _support(settings) as connection:
+        if not await store.dismiss_staff(connection, person, clean):
+            raise CannotHelp(f"{person} is not appointed as staff.")
 
 
 def _reason(reason: str) -> str:

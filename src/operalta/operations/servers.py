@@ -112,6 +112,9 @@ class EmbeddedPostgres:
             connection.execute(_MAKE_OWNER)
             if connection.execute("SELECT 1 FROM pg_database WHERE datname = 'operalta'").fetchone() is None:
                 connection.execute("CREATE DATABASE operalta OWNER operalta_owner")
+        # Large objects belong to no table and outlive every scope; only a superuser can take the right to make them.
+        with psycopg.connect(self._superuser(), dbname="operalta", autocommit=True) as connection:
+            connection.execute(_NO_LARGE_OBJECTS)
 
     def stop(self) -> None:
         """Stop the server, open transactions rolled back."""
@@ -173,6 +176,11 @@ class EmbeddedPostgres:
         )
 
 
+_NO_LARGE_OBJECTS: LiteralString = """
+REVOKE EXECUTE ON FUNCTION lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea), lo_open(oid, integer),
+    lowrite(integer, bytea), lo_put(oid, bigint, bytea), lo_truncate(integer, integer), lo_truncate64(integer, bigint),
+    lo_get(oid), lo_get(oid, bigint, integer), loread(integer, integer), lo_unlink(oid) FROM PUBLIC
+"""
 _MAKE_OWNER: LiteralString = """
 DO $$
 BEGIN

@@ -53,6 +53,28 @@ async def reset_factors(connection: Connection, person: UUID, reason: str) -> in
     )
 
 
+async def appoint_staff(connection: Connection, person: UUID, role: str, reason: str) -> bool:
+    """Appoint a person as staff in a role. False: nobody with a verified address has this id."""
+    cursor = await connection.execute(
+        "SELECT elevated.appoint_staff(%(person)s, %(role)s, %(reason)s) AS done",
+        {"person": person, "role": role, "reason": reason},
+    )
+    return await _done(cursor)
+
+
+async def dismiss_staff(connection: Connection, person: UUID, reason: str) -> bool:
+    """End a person's appointment as staff. False: they have none."""
+    cursor = await connection.execute(
+        "SELECT elevated.dismiss_staff(%(person)s, %(reason)s) AS done", {"person": person, "reason": reason}
+    )
+    return await _done(cursor)
+
+
+async def _done(cursor: psycopg.AsyncCursor[Row]) -> bool:
+    row = await cursor.fetchone()
+    return row is not None and row["done"]
+
+
 async def _number(cursor: psycopg.AsyncCursor[Row]) -> int | None:
     row = await cursor.fetchone()
     return None if row is None else row["number"]

@@ -35,5 +35,17 @@ class NotOneself(NotAllowed):
     """Nobody changes their own membership here. Ask another founder, or leave the company."""
 
 
+class CannotVisit(NotFound):
+    """This company cannot be visited in this role. Look it up again; where you are a member, no visit is needed."""
+
+
+class NoSuchVisit(NotFound):
+    """There is no such visit that is open. It may have ended by itself."""
+
+
+class CannotHandOver(Conflict):
+    """The company cannot be handed over like this. Only a founder does it, and takes a lesser role."""
+
+
 class LastFounder(Conflict):
     """A company keeps at least one founder. Make somebody else a founder first."""

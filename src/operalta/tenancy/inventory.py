@@ -33,4 +33,14 @@ ENTRIES: tuple[InventoryEntry, ...] = (
         erasure=Erasure.DELETE,
         exported=True,
     ),
+    InventoryEntry(
+        store="tenancy.staff_access",
+        kind=StoreKind.TABLE,
+        purpose="Show a company which of the operator's staff visited it, why, and until when.",
+        owner="person_id",
+        categories=("name of the staff member", "staff role", "reason", "times"),
+        retention="Until the company is erased.",
+        erasure=Erasure.DELETE,
+        exported=True,
+    ),
 )

@@ -5,10 +5,14 @@ import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from uuid import UUID
 
-from operalta.access.rules import CompanyKind, Permission, Role, may_grant, permissions_of
+from operalta.access.rules import CompanyKind, Permission, Role, StaffRole, may_grant, permissions_of
+from operalta.kernel.errors import InvalidInput
 from operalta.kernel.ids import CompanyId, InvitationId, PersonId
 
+SHORTEST_REASON = 10
+LONGEST_REASON = 500
 LONGEST_SLUG = 40
 """The column takes 48: room is left for the number that a taken slug gets."""
 
@@ -101,6 +105,50 @@ class Invitation:
     inviter: str | None
     created_at: datetime
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CompanyToVisit:
+    """A company as staff see it before they visit: its name, and nothing that is in it."""
+
+    slug: str
+    name: str
+    kind: CompanyKind
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedVisit:
+    """A visit that has just begun."""
+
+    id: UUID
+    company_slug: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StaffVisit:
+    """A visit of the operator's staff to a company, as both sides see it."""
+
+    id: UUID
+    company_slug: str
+    company_name: str
+    person_name: str
+    role: StaffRole
+    reason: str
+    opened_at: datetime
+    expires_at: datetime
+    ended_at: datetime | None
+    is_open: bool
+
+
+def visit_reason(text: str) -> str:
+    """Return the reason for a visit as one line. Raise InvalidInput unless it has 10 to 500 characters."""
+    clean = " ".join("".join(" " if unicodedata.category(each)[0] == "C" else each for each in text).split())
+    if not SHORTEST_REASON <= len(clean) <= LONGEST_REASON:
+        raise InvalidInput(
+            f"Give a reason of {SHORTEST_REASON} to {LONGEST_REASON} characters; the company reads it.", field="reason"
+        )
+    return clean
 
 
 def slug_of(name: str) -> str:

@@ -8,13 +8,14 @@ from operalta.audit.service import record
 from operalta.db.errors import NoSuchCompany
 from operalta.db.permission import require
 from operalta.db.scope import Row, Scope
+from operalta.identity.errors import NotProved
 from operalta.identity.rules import person_name
 from operalta.identity.step_up import SensitiveOperation, require_recent_proof
 from operalta.kernel.actor import ActorKind
 from operalta.kernel.errors import NotAllowed
 from operalta.kernel.ids import CompanyId, PersonId
 from operalta.tenancy import store
-from operalta.tenancy.errors import MayNotFound, NoSuchMember, NotOneself, RoleAboveYours
+from operalta.tenancy.errors import CannotHandOver, MayNotFound, NoSuchMember, NotOneself, RoleAboveYours
 from operalta.tenancy.rules import Company, CompanyEntry, CompanyReference, Member, roles_out_of_reach, slug_of
 from operalta.terms.registry import upholds
 
@@ -97,6 +98,32 @@ async def remove_member(scope: Scope, person: PersonId) -> None:
         raise NoSuchMember
     revoked = await _revoke_out_of_reach(scope, person, None)
     await record(scope, Action.MEMBER_REMOVED, "person", person, role=held.value, invitations_revoked=revoked)
+
+
+@upholds("2.5.4", "2.5.5")
+async def transfer_ownership(scope: Scope, heir: PersonId, own_next_role: Role) -> None:
+    """Make another member founder and take a lesser role oneself, both at once.
+
+    The open invitations that one could no longer send are revoked. Raise NotOneself, NoSuchMember, CannotHandOver or
+    NotProved.
+    """
+    require(scope, Permission.MEMBERS_MANAGE)
+    _require_person(scope)
+    if heir == scope.actor.person_id:
+        raise NotOneself
+    await require_recent_proof(scope, SensitiveOperation.TRANSFER_OWNERSHIP)
+    # While one still may: afterwards the database lets one revoke nothing.
+    revoked = await _revoke_out_of_reach(scope, scope.actor.person_id, own_next_role)
+    match await store.transfer_ownership(scope, heir, own_next_role.value):
+        case "done":
+            if revoked:
+                await record(scope, Action.INVITATION_REVOKED, "person", scope.actor.person_id, count=revoked)
+        case "none":
+            raise NoSuchMember
+        case "unproved":
+            raise NotProved
+        case _:
+            raise CannotHandOver
 
 
 async def leave(scope: Scope) -> None:

@@ -201,6 +201,61 @@ async def leave(scope: Scope) -> bool:
     return row is not None and row["gone"]
 
 
+async def transfer_ownership(scope: Scope, heir: UUID, own_next_role: str) -> str:
+    """Make another member founder and give the scope's own person a lesser role: done, none, unproved or refused."""
+    row = await scope.one(
+        "SELECT tenancy.transfer_ownership(%(heir)s, %(role)s) AS verdict", {"heir": heir, "role": own_next_role}
+    )
+    return "refused" if row is None else row["verdict"]
+
+
+async def own_staff_roles(scope: Scope) -> list[str]:
+    """Return the roles that the scope's person may take as staff."""
+    row = await scope.one("SELECT identity.own_staff_roles() AS roles")
+    return [] if row is None else row["roles"]
+
+
+async def companies_for_staff(scope: Scope, *, after: str | None, limit: int) -> list[Row]:
+    """Return companies by slug; none for whoever is no staff."""
+    return await scope.all(
+        "SELECT slug, name, kind FROM tenancy.companies_for_staff(%(after)s, %(limit)s)",
+        {"after": after, "limit": limit},
+    )
+
+
+async def open_staff_access(scope: Scope, *, company: str, role: str, reason: str, minutes: int) -> Row:
+    """Open a company to the scope's person as staff. The verdict is opened, unproved or refused."""
+    row = await scope.one(
+        "SELECT * FROM tenancy.open_staff_access(%(company)s, %(role)s, %(reason)s, %(minutes)s)",
+        {"company": company, "role": role, "reason": reason, "minutes": minutes},
+    )
+    return {"verdict": "refused"} if row is None else row
+
+
+async def own_staff_access(scope: Scope) -> list[Row]:
+    """Return the visits of the scope's person, the newest first."""
+    return await scope.all("SELECT * FROM tenancy.own_staff_access()")
+
+
+async def staff_access(scope: Scope, *, limit: int) -> list[Row]:
+    """Return the visits to the company of the scope, the newest first."""
+    return await scope.all(
+        """
+        SELECT visit.id AS access, host.slug, host.name, visit.person_name, visit.role, visit.reason, visit.opened_at,
+            visit.expires_at, visit.ended_at, visit.ended_at IS NULL AND visit.expires_at > now() AS is_open
+        FROM tenancy.staff_access AS visit JOIN tenancy.companies AS host ON host.id = visit.company_id
+        WHERE visit.company_id = %(company)s ORDER BY visit.opened_at DESC, visit.id LIMIT %(limit)s
+        """,
+        {"company": scope.company, "limit": limit},
+    )
+
+
+async def end_staff_access(scope: Scope, visit: UUID) -> bool:
+    """End a visit. False: there is none that is open and the scope may end."""
+    row = await scope.one("SELECT tenancy.end_staff_access(%(visit)s) AS ended", {"visit": visit})
+    return row is not None and row["ended"]
+
+
 @contextmanager
 def _a_founder_stays() -> Generator[None]:
     try:

@@ -25,6 +25,7 @@ from operalta.identity.factors.rules import Bearer, Purpose
 from operalta.identity.tokens import AccessClaims, InvalidToken
 from operalta.kernel.errors import NotAllowed, NotSignedIn
 from operalta.kernel.ids import RequestId
+from operalta.tenancy.staff import note_use
 from operalta.terms.registry import upholds
 from operalta.web import cookies
 from operalta.web.cookies import SessionCookies
@@ -146,6 +147,7 @@ class CompanyEntry:
         ) as scope:
             require(scope, self.permission)
             await self._count_company(scope)
+            await note_use(scope, self.request.method, self.request.url.path)
             yield scope
 
     async def _count_company(self, scope: Scope) -> None:

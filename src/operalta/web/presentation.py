@@ -13,7 +13,7 @@ from operalta.db.scope import Scope
 from operalta.identity.errors import TicketOver
 from operalta.identity.own_account import me
 from operalta.kernel.errors import InvalidInput, LimitReached, Refusal, public_text_of
-from operalta.tenancy.service import my_companies
+from operalta.tenancy.service import get_company, my_companies
 from operalta.web import cookies
 from operalta.web.rendering import plural, render
 
@@ -40,6 +40,8 @@ _NOTICES = {
     "invited": ("ok", "The invitation is on its way."),
     "recorded": ("ok", "Recorded."),
     "stopped": ("ok", "Stopping."),
+    "visit-ended": ("ok", "The visit has ended."),
+    "handed-over": ("ok", "The company is handed over. Your own role has changed."),
     "log-whole": ("ok", "The log was checked: every sealed event is whole."),
 }
 
@@ -71,14 +73,25 @@ async def frame(request: Request, scope: Scope, *, nav: str = "", errors: Errors
     built = bare_frame(request, errors=errors)
     companies = await my_companies(scope)
     built |= {
-        "person": {"name": person.name, "email": person.email, "is_operator": person.is_operator},
+        "person": {
+            "name": person.name,
+            "email": person.email,
+            "is_operator": person.is_operator,
+            "is_staff": person.is_staff,
+        },
         "companies": [{"slug": each.slug, "name": each.name, "role": each.role} for each in companies],
         "nav": nav,
     }
     if actor.company_id is not None:
-        here = next(each for each in companies if each.id == actor.company_id)
+        name = next((each.name for each in companies if each.id == actor.company_id), None)
         built |= {
-            "company": {"slug": here.slug, "name": here.name, "kind": here.kind, "role": actor.role},
+            "company": {
+                "slug": actor.company_slug,
+                "name": name or (await get_company(scope)).name,
+                "kind": actor.company_kind,
+                "role": actor.role,
+                "visit_until": actor.staff_until,
+            },
             "permissions": {permission.value for permission in permissions_of(actor.company_kind, actor.role)},
             "approvals_waiting": await count_waiting_approvals(scope),
         }

@@ -85,7 +85,8 @@ class Factors:
             person,
         )[0]
         code = new_code()
-        with psycopg.connect(self.identity.job_dsn, autocommit=True) as job:
+        with psycopg.connect(self.identity.job_dsn) as job:
+            job.execute("SELECT FROM elevated.take_message(%s)", (row["message"],))
             job.execute(
                 "SELECT elevated.attach_code(%s, %s)", (row["message"], code_digest(self.code_key, row["id"], code))
             )

@@ -5,6 +5,7 @@ from operalta.assurance.probes import (
     agents,
     audit,
     authentication,
+    companies,
     cookies,
     database,
     entry,
@@ -19,6 +20,7 @@ from operalta.assurance.probes import (
 )
 
 MODULES = (
+    *companies.MODULES,
     *factors.MODULES,
     access,
     agents,

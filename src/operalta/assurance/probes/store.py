@@ -35,7 +35,7 @@ async def search_all_tables(connection: Probed, patterns: Sequence[str]) -> tupl
         query = sql.SQL(
             "SELECT count(*) AS rows, count(*) FILTER (WHERE looked::text ~ ANY (%s::text[])) AS hits FROM {} AS looked"
         ).format(sql.Identifier(table["nspname"], table["relname"]))
-        found = await _one(await connection.execute(query, (list(patterns),)))
+        found = await only(await connection.execute(query, (list(patterns),)))
         rows, hits = rows + found["rows"], hits + found["hits"]
     return rows, hits
 
@@ -88,7 +88,7 @@ async def role_permissions(connection: Probed) -> list[tuple[str, str, str]]:
 async def count_of_company(connection: Probed, schema: str, table: str, company: str) -> int:
     """Return how many rows of a company the connection sees in a table. Raise a database error where it may not look."""
     query = sql.SQL("SELECT count(*) AS seen FROM {} WHERE company_id = %s").format(sql.Identifier(schema, table))
-    return (await _one(await connection.execute(query, (company,))))["seen"]
+    return (await only(await connection.execute(query, (company,))))["seen"]
 
 
 async def membership_role(connection: Probed, company: str, email: str) -> str | None:
@@ -108,7 +108,7 @@ async def count_records(connection: Probed, company: str, title: str) -> int:
     cursor = await connection.execute(
         "SELECT count(*) AS seen FROM workspace.records WHERE company_id = %s AND title = %s", (company, title)
     )
-    return (await _one(cursor))["seen"]
+    return (await only(cursor))["seen"]
 
 
 async def run_events_holding(connection: Probed, company: str, text: str) -> tuple[int, int]:
@@ -118,17 +118,17 @@ async def run_events_holding(connection: Probed, company: str, text: str) -> tup
         " FROM agents.run_events WHERE company_id = %s",
         (text, company),
     )
-    row = await _one(cursor)
+    row = await only(cursor)
     return row["steps"], row["hits"]
 
 
 async def unsealed_events(connection: Probed) -> int:
     """Return how many events of the audit log wait to be sealed."""
     cursor = await connection.execute("SELECT count(*) AS waiting FROM audit.events WHERE leaf_index IS NULL")
-    return (await _one(cursor))["waiting"]
+    return (await only(cursor))["waiting"]
 
 
-async def _one(cursor: AsyncCursor[Any]) -> Row:
+async def only(cursor: AsyncCursor[Any]) -> Row:
     """Return the one row of a query that always has one."""
     row: Row | None = await cursor.fetchone()
     if row is None:
@@ -152,7 +152,7 @@ async def forge_scope(connection: Probed, says: str) -> None:
 async def current_scope(connection: Probed) -> str:
     """Return the scope's text as the connection holds it."""
     cursor = await connection.execute("SELECT current_setting('operalta.scope', true) AS says")
-    return (await _one(cursor))["says"] or ""
+    return (await only(cursor))["says"] or ""
 
 
 async def permissions_by_database(connection: Probed, wanted: Sequence[str]) -> list[str]:
@@ -167,10 +167,12 @@ async def permissions_by_database(connection: Probed, wanted: Sequence[str]) -> 
 async def try_update(connection: Probed, schema: str, table: str, company: str) -> str:
     """Try to change a company's rows through whatever column may be changed; return what came of it."""
     cursor = await connection.execute(
-        "SELECT attribute.attname FROM pg_catalog.pg_attribute AS attribute WHERE attribute.attrelid = %s::regclass"
-        " AND attribute.attnum > 0 AND NOT attribute.attisdropped"
-        " AND has_column_privilege(attribute.attrelid, attribute.attnum, 'UPDATE') LIMIT 1",
-        (f"{schema}.{table}",),
+        "SELECT attribute.attname FROM pg_catalog.pg_attribute AS attribute"
+        " JOIN pg_catalog.pg_class AS class ON class.oid = attribute.attrelid AND class.relname = %s"
+        " JOIN pg_catalog.pg_namespace AS space ON space.oid = class.relnamespace AND space.nspname = %s"
+        " WHERE attribute.attnum > 0 AND NOT attribute.attisdropped"
+        " AND has_column_privilege(class.oid, attribute.attnum, 'UPDATE') LIMIT 1",
+        (table, schema),
     )
     row = await cursor.fetchone()
     if row is None:

@@ -1,10 +1,7 @@
-"""Alembic's entry: it gets an open engine from `operalta.db.migrate` and runs in one transaction."""
+"""Alembic's entry: it runs what is missing in the transaction that `operalta.db.migrate` has open, and ends nothing."""
 
 from alembic import context
 
-engine = context.config.attributes["engine"]
-with engine.connect() as connection:
-    context.configure(connection=connection, target_metadata=None, transaction_per_migration=True)
-    with context.begin_transaction():
-        context.run_migrations()
-    connection.commit()
+context.configure(connection=context.config.attributes["connection"], target_metadata=None)
+with context.begin_transaction():
+    context.run_migrations()

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from operalta.db.errors import SessionEnded
 from operalta.db.pools import Pool
 from operalta.db.scope import Scope
 from operalta.guard.phone_numbers import PhoneNumber
@@ -195,9 +196,11 @@ class Enrolment:
         return await self.replace_recovery_codes(session_secret)
 
     async def require_proof(self, session_secret: str) -> None:
-        """Raise NotProved unless the session proved itself in the last ten minutes."""
+        """Raise NotProved unless the session proved itself in the last ten minutes, SessionEnded where it is over."""
         async with self._pool.acquire() as connection, connection.transaction():
             proved = await store.is_proved(connection, session_secret)
+        if proved is None:
+            raise SessionEnded
         if not proved:
             raise NotProved
 

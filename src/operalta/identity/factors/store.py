@@ -221,8 +221,8 @@ async def add_passkey(
 # ── Enrolment ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def is_proved(connection: Connection, session_secret: str) -> bool:
-    """Tell whether the session has proved itself in the last ten minutes."""
+async def is_proved(connection: Connection, session_secret: str) -> bool | None:
+    """Tell whether the session has proved itself in the last ten minutes. None: it is over."""
     return await _value(connection, "SELECT signin.is_proved(%(secret)s) AS value", {"secret": session_secret})
 
 

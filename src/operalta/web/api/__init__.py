@@ -14,6 +14,7 @@ from operalta.web.api import (
     memory,
     metrics,
     runs,
+    staff,
     tools,
     trust,
 )
@@ -22,6 +23,7 @@ routers: tuple[APIRouter, ...] = (
     auth.router,
     factors.router,
     companies.router,
+    staff.router,
     memory.router,
     metrics.router,
     files.router,

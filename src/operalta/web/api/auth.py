@@ -153,6 +153,7 @@ class Me(Shown):
     email: str
     name: str
     is_operator: bool
+    is_staff: bool
     verified_at: datetime | None
     created_at: datetime
     companies: tuple[OwnCompany, ...]
@@ -280,6 +281,7 @@ async def me(entry: Reading) -> Me:
         email=person.email,
         name=person.name,
         is_operator=person.is_operator,
+        is_staff=person.is_staff,
         verified_at=person.verified_at,
         created_at=person.created_at,
         companies=tuple(OwnCompany.model_validate(each) for each in companies),

@@ -158,6 +158,13 @@ async def change_role(entry: Managing, person_id: UUID, body: RoleBody) -> None:
         await service.change_role(scope, PersonId(person_id), body.role)
 
 
+@router.post("/companies/{company}/members/{person_id}/hand-over", status_code=HTTPStatus.NO_CONTENT)
+async def hand_over(entry: Managing, person_id: UUID, body: RoleBody) -> None:
+    """Make a member founder and take a lesser role oneself, both at once."""
+    async with entry.scope() as scope:
+        await service.transfer_ownership(scope, PersonId(person_id), body.role)
+
+
 @router.delete("/companies/{company}/members/{person_id}", status_code=HTTPStatus.NO_CONTENT)
 async def remove_member(entry: Leaving, person_id: UUID) -> None:
     """End a membership at once: somebody else's, which needs `members:manage`, or one's own."""

@@ -13,9 +13,10 @@ from operalta.web.pages import (
     memory,
     metrics,
     second_factor,
+    staff,
     trust,
 )
 
 routers = (entrance.router, second_factor.router, account.router, factors.router)
-routers += (companies.router, chat.router, approvals.router, agents.router)
+routers += (companies.router, staff.router, chat.router, approvals.router, agents.router)
 routers += (memory.router, metrics.router, files.router, audit.router, trust.router)

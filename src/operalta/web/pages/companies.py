@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Form, Query
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from operalta.access.rules import TEMPLATES, CompanyKind, Permission, Role, may_grant
+from operalta.access.rules import TEMPLATES, CompanyKind, Permission, Role, may_grant, permissions_of
 from operalta.db.scope import open_person_scope
 from operalta.guard import rules
 from operalta.identity.errors import NotProved
@@ -17,7 +17,7 @@ from operalta.identity.passwords import SHORTEST_PASSWORD
 from operalta.kernel.errors import Conflict, InvalidInput, NotAllowed, Refusal
 from operalta.kernel.ids import InvitationId, PersonId
 from operalta.settings import Settings, SignUp
-from operalta.tenancy import invitations, service
+from operalta.tenancy import invitations, service, staff
 from operalta.tenancy.rules import InvitationState
 from operalta.web.entry import (
     CompanyEntry,
@@ -45,6 +45,7 @@ Inviting = Annotated[CompanyEntry, Depends(InCompany(Permission.MEMBERS_INVITE, 
 Managing = Annotated[CompanyEntry, Depends(InCompany(Permission.MEMBERS_MANAGE, rules.SENSITIVE_WRITE))]
 Text = Annotated[str, Form(max_length=2_000)]
 
+_SHOWN_VISITS = 20
 _LABELS = {
     Permission.COMPANY_READ: "See the company",
     Permission.COMPANY_MANAGE: "Change the company",
@@ -66,6 +67,9 @@ _LABELS = {
     Permission.APPROVALS_DECIDE: "Decide approvals",
     Permission.AUDIT_READ: "Read the audit log",
 }
+
+
+_FIRST_PAGES = ((Permission.AGENTS_RUN, "chat"), (Permission.MEMORY_READ, "memory"))
 
 
 def may_found(settings: Settings, *, is_operator: bool) -> bool:
@@ -99,8 +103,8 @@ async def found(entry: Founding, name: Text = "", kind: Text = "startup") -> Res
 async def home(entry: InHouse) -> RedirectResponse:
     """Lead to the first page of the company that the role may see."""
     async with entry.scope() as scope:
-        held = TEMPLATES[CompanyKind(scope.actor.company_kind)][Role(scope.actor.role)]
-        first = "chat" if Permission.AGENTS_RUN in held else "memory"
+        held = permissions_of(scope.actor.company_kind, scope.actor.role)
+        first = next((path for permission, path in _FIRST_PAGES if permission in held), "members")
         return go_to(f"/c/{scope.actor.company_slug}/{first}")
 
 
@@ -148,6 +152,14 @@ async def invite(entry: Inviting, email: Text = "", role: Text = "") -> Response
     return go_to(f"/c/{entry.company}/members", "invited")
 
 
+@router.post("/c/{company}/invitations/{invitation_id}/resend")
+async def resend(entry: Inviting, invitation_id: UUID) -> RedirectResponse:
+    """Mail an open invitation again."""
+    async with entry.scope() as scope:
+        await invitations.resend_invitation(scope, InvitationId(invitation_id))
+    return go_to(f"/c/{entry.company}/members", "invited")
+
+
 @router.post("/c/{company}/invitations/{invitation_id}/revoke")
 async def revoke(entry: Inviting, invitation_id: UUID) -> RedirectResponse:
     """End an invitation."""
@@ -176,6 +188,27 @@ async def change_role(entry: Managing, person_id: UUID, role: Text = "") -> Resp
     except (InvalidInput, Conflict, NotAllowed) as refusal:
         return await _members_page(entry, {}, refusal)
     return go_to(f"/c/{entry.company}/members", "saved")
+
+
+@router.post("/c/{company}/members/{person_id}/hand-over")
+async def hand_over(entry: Managing, person_id: UUID, role: Text = "") -> Response:
+    """Make a member founder and take a lesser role oneself."""
+    try:
+        async with entry.scope() as scope:
+            await service.transfer_ownership(scope, PersonId(person_id), _role(role))
+    except NotProved:
+        raise
+    except (InvalidInput, Conflict, NotAllowed) as refusal:
+        return await _members_page(entry, {}, refusal)
+    return go_to(f"/c/{entry.company}", "handed-over")
+
+
+@router.post("/c/{company}/staff-visits/{visit_id}/end")
+async def end_visit(entry: Managing, visit_id: UUID) -> RedirectResponse:
+    """End a visit of the operator's staff."""
+    async with entry.scope() as scope:
+        await staff.end_visit(scope, visit_id)
+    return go_to(f"/c/{entry.company}/members", "visit-ended")
 
 
 @router.post("/c/{company}/members/{person_id}/end")
@@ -254,7 +287,7 @@ async def _members_page(entry: CompanyEntry, form: dict[str, str], refusal: Refu
     async with entry.scope() as scope:
         actor = scope.actor
         kind = CompanyKind(actor.company_kind)
-        held = TEMPLATES[kind][Role(actor.role)]
+        held = permissions_of(kind, actor.role)
         manages = Permission.MEMBERS_MANAGE in held
         waiting = await invitations.list_invitations(scope) if Permission.MEMBERS_INVITE in held else ()
         context = {
@@ -267,6 +300,7 @@ async def _members_page(entry: CompanyEntry, form: dict[str, str], refusal: Refu
                     "since": each.since,
                     "is_you": each.person_id == actor.person_id,
                     "may_change": manages and each.person_id != actor.person_id,
+                    "may_be_heir": actor.role == Role.FOUNDER and each.person_id != actor.person_id,
                 }
                 for each in await service.list_members(scope)
             ],
@@ -282,6 +316,9 @@ async def _members_page(entry: CompanyEntry, form: dict[str, str], refusal: Refu
                 for each in waiting
                 if each.state in {InvitationState.OPEN, InvitationState.EXPIRED}
             ],
+            "visits": await staff.visits_to_company(scope, limit=_SHOWN_VISITS),
+            "may_end_visits": manages,
+            "lesser_roles": [role.value for role in TEMPLATES[kind] if role is not Role.FOUNDER],
             "roles": [role.value for role in TEMPLATES[kind]],
             "grantable": [role.value for role in TEMPLATES[kind] if may_grant(kind, actor.role, role)],
             "permission_table": [

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from operalta.assurance.carrier import fresh_number
+from operalta.assurance.probes.companies.store import appoint
 from operalta.assurance.probes.factors import store
 from operalta.assurance.probes.store import membership_role
 from operalta.assurance.registry import Answer, ProbeContext, probe
@@ -33,6 +34,7 @@ class _Ground:
 
     holder: Holder
     company: Company
+    elsewhere: Company
     member: str
     member_email: str
     agent: str
@@ -79,7 +81,9 @@ async def _ground(stage: Stage) -> _Ground:
     await stage.invite(holder, company, member, "advisor")
     own = await member.browser.get(f"{API}/me")
     agents = await holder.browser.get(f"{API}/companies/{company.slug}/agents")
-    return _Ground(holder, company, own.json()["id"], member.email, agents.json()["items"][0]["id"])
+    async with stage.connect(DatabaseRole.OWNER) as connection:
+        await appoint(connection, holder.email, "support")
+    return _Ground(holder, company, stage.company, own.json()["id"], member.email, agents.json()["items"][0]["id"])
 
 
 def _calls(ground: _Ground) -> dict[SensitiveOperation, Sequence[_Call]]:
@@ -87,6 +91,7 @@ def _calls(ground: _Ground) -> dict[SensitiveOperation, Sequence[_Call]]:
     holder, base = ground.holder, f"/companies/{ground.company.slug}"
     factors, members = "/auth/factors", f"{base}/members/{ground.member}"
     passwords = {"current_password": holder.password, "password": fresh_password()}
+    visit = {"company": ground.elsewhere.slug, "role": "support", "reason": "To see whether it asks for a proof"}
     tools = {"tools": [{"tool": "web_fetch", "decision": "deny"}]}
     return {
         # Once more it would only take time: the reset below changes it.
@@ -104,6 +109,11 @@ def _calls(ground: _Ground) -> dict[SensitiveOperation, Sequence[_Call]]:
         ],
         SensitiveOperation.CHANGE_ROLE: [_Call("PUT", f"{members}/role", {"role": "observer"})],
         SensitiveOperation.CHANGE_AGENT_TOOLS: [_Call("PATCH", f"{base}/agents/{ground.agent}", tools)],
+        # Not once more: the holder would have nothing left to do here.
+        SensitiveOperation.TRANSFER_OWNERSHIP: [
+            _Call("POST", f"{members}/hand-over", {"role": "observer"}, repeated=False)
+        ],
+        SensitiveOperation.VISIT_AS_STAFF: [_Call("POST", "/staff/visits", visit)],
         SensitiveOperation.REMOVE_MEMBER: [_Call("DELETE", members)],
         # Not once more: the reset needs it.
         SensitiveOperation.REMOVE_FACTOR: [_Call("DELETE", f"{factors}/{holder.phone.id}", repeated=False)],

@@ -110,8 +110,9 @@ BEGIN
     RETURN FOUND;
 END $$;
 
+-- NULL: the session is over.
 CREATE FUNCTION signin.is_proved(secret text) RETURNS boolean LANGUAGE sql STABLE SECURITY DEFINER AS $$
-    SELECT coalesce((SELECT identity.is_proved(held.session) FROM identity.bearer('session', secret, NULL) AS held), false)
+    SELECT identity.is_proved(held.session) FROM identity.bearer('session', secret, NULL) AS held
 $$;
 
 -- Whether the session has to prove a second factor before it changes the password (asked before anything is compared).

@@ -1,0 +1,81 @@
+"""The elevated flows: every function of schema `elevated`, what it is for, and why its ids can be relied on.
+
+They pass row security, so this list is closed: the policy check finds a function that is not in it, one in it that is
+not there, and whoever may execute one besides the job role. Functions for support are granted to nobody at all;
+whoever holds the owner's password takes the definer's role for them.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Purpose(StrEnum):
+    """What an elevated transaction is opened for."""
+
+    DELIVER_MAIL = "deliver mail"
+    FORGET_EXPIRED = "forget what has expired"
+    SEAL_AUDIT_LOG = "seal the audit log"
+    SUPPORT = "help a person at the operator's hands"
+
+
+class Trail(StrEnum):
+    """What a use leaves in the audit log."""
+
+    OWN_EVENT = "an event of its own in every use that finds something"
+    OF_TAKING = "the event of elevated.take_message, without which it does nothing"
+    SEALED_TREE = "none: it makes the log's own tree, which `operalta audit verify` recomputes"
+    NOTHING_READ = "none: it touches nobody's rows"
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One function of schema `elevated`. `ids` says what validates the ids that it is given."""
+
+    function: str
+    purpose: Purpose
+    ids: str
+    trail: Trail
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether the job role may execute it."""
+        return self.purpose is not Purpose.SUPPORT
+
+
+_OF_THE_QUEUE = "a message's id, put into the queue by the scoped function that wrote it; it must still be queued"
+_TAKEN = "the message that take_message gave in this transaction; any other is refused"
+_NO_IDS = "it takes none"
+_OF_UNSEALED = "events that unsealed_events gave; an event that is sealed already, or is not there, is refused"
+_OF_THE_OPERATOR = "a person's id, looked up by the operator; nobody by that id, or no reason: nothing happens"
+
+FLOWS: tuple[Flow, ...] = (
+    # ── Mail and SMS ──
+    Flow("take_message", Purpose.DELIVER_MAIL, _OF_THE_QUEUE, Trail.OWN_EVENT),
+    Flow("attach_link", Purpose.DELIVER_MAIL, _TAKEN, Trail.OF_TAKING),
+    Flow("attach_code", Purpose.DELIVER_MAIL, _TAKEN, Trail.OF_TAKING),
+    Flow("keep_in_outbox", Purpose.DELIVER_MAIL, _TAKEN, Trail.OF_TAKING),
+    Flow("finish_message", Purpose.DELIVER_MAIL, _OF_THE_QUEUE, Trail.OWN_EVENT),
+    # ── What has expired ──
+    Flow("forget_expired", Purpose.FORGET_EXPIRED, _NO_IDS, Trail.OWN_EVENT),
+    # ── The sealing of the audit log ──
+    Flow("begin_sealing", Purpose.SEAL_AUDIT_LOG, _NO_IDS, Trail.NOTHING_READ),
+    Flow("last_head", Purpose.SEAL_AUDIT_LOG, _NO_IDS, Trail.NOTHING_READ),
+    Flow("tree_edge", Purpose.SEAL_AUDIT_LOG, _NO_IDS, Trail.NOTHING_READ),
+    Flow("unsealed_events", Purpose.SEAL_AUDIT_LOG, _NO_IDS, Trail.SEALED_TREE),
+    Flow(
+        "company_numbers",
+        Purpose.SEAL_AUDIT_LOG,
+        "companies of events that unsealed_events gave; for any other it answers 0, as for one without events",
+        Trail.SEALED_TREE,
+    ),
+    Flow("record_leaf", Purpose.SEAL_AUDIT_LOG, _OF_UNSEALED, Trail.SEALED_TREE),
+    Flow("record_node", Purpose.SEAL_AUDIT_LOG, _NO_IDS, Trail.SEALED_TREE),
+    Flow("record_head", Purpose.SEAL_AUDIT_LOG, _NO_IDS, Trail.SEALED_TREE),
+    # ── Support from the command line, with the owner's password ──
+    Flow("find_people", Purpose.SUPPORT, "none: a part of an address or a name, or an id", Trail.OWN_EVENT),
+    Flow("sign_out_person", Purpose.SUPPORT, _OF_THE_OPERATOR, Trail.OWN_EVENT),
+    Flow("reset_factors", Purpose.SUPPORT, _OF_THE_OPERATOR, Trail.OWN_EVENT),
+    Flow("appoint_staff", Purpose.SUPPORT, _OF_THE_OPERATOR, Trail.OWN_EVENT),
+    Flow("dismiss_staff", Purpose.SUPPORT, _OF_THE_OPERATOR, Trail.OWN_EVENT),
+)
+"""Every elevated flow there is."""
