@@ -59,6 +59,8 @@ def findings(connection: Connection, name: str) -> tuple[list[Mutant], dict[str,
     try:
         with reading(connection) as catalogue:
             mutants = list(BATCHES[name](catalogue))
+        # Rows that other tests have left would stand in the way of a lax key.
+        connection.execute("TRUNCATE identity.people, tenancy.companies CASCADE")
         for mutant in mutants:
             connection.execute(mutant.sql.encode())
         reviewed = {(exception.place, exception.fault) for exception in EXCEPTIONS}

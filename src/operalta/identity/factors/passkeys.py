@@ -32,6 +32,7 @@ from webauthn.helpers.structs import (
     UserVerificationRequirement,
 )
 
+from operalta.db.errors import SessionEnded
 from operalta.db.pools import Pool
 from operalta.db.scope import Row
 from operalta.identity.errors import CannotEnrol, NotProved, PasskeyRefused, TicketOver
@@ -121,14 +122,15 @@ class Passkeys:
 
     @upholds("2.2.3")
     async def enrolment_options(self, session_secret: str) -> Options:
-        """Return what the browser of somebody who adds a passkey is asked. Raise NotProved."""
+        """Return what the browser of somebody who adds a passkey is asked. Raise NotProved or SessionEnded."""
         challenge = secrets.token_bytes(CHALLENGE_BYTES)
         async with self._pool.acquire() as connection, connection.transaction():
             owner = await store.passkey_owner(connection, session_secret)
             if owner is None or not await store.keep_challenge(
                 connection, Bearer.session(session_secret), "enrol_passkey", challenge
             ):
-                raise NotProved
+                over = await store.is_proved(connection, session_secret) is None
+                raise SessionEnded if over else NotProved
         options = generate_registration_options(
             rp_id=self._host,
             rp_name="Operalta",

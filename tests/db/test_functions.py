@@ -1,0 +1,115 @@
+"""Every function that a role may execute, found in the catalogue, called with what belongs to another company.
+
+Its rows stay as they are, no answer has a row of it, and neither answer nor error has a text of it. What the design
+lets a role do all the same is listed, with the reason; a function that is not listed is called like any other.
+"""
+
+from collections.abc import Generator
+from typing import Any, Final
+
+import psycopg
+import pytest
+
+from operalta.access.rules import CompanyKind, Role
+from operalta.settings import DatabaseRole
+from tests.conftest import Servers
+from tests.db.executable import Function, calls, executable_by, ids_of
+from tests.isolation.actors import AS_PERSON, Actor, bare, member, run
+from tests.isolation.digest import changed, snapshot
+from tests.isolation.estate import Estate, Owner, build, clear
+
+OURS, THEIRS = CompanyKind.STARTUP, CompanyKind.INVESTOR
+CALLERS: Final = (
+    member(OURS, Role.FOUNDER),
+    Actor("founder outside any company", DatabaseRole.WEB, AS_PERSON, Role.FOUNDER, home=OURS),
+    run(OURS, Role.FOUNDER),
+    *(bare(role) for role in DatabaseRole if role is not DatabaseRole.OWNER),
+)
+"""Who calls: with every right in one company, with a session alone, an agent at work, and each role as it is."""
+
+CHANGES, TELLS = "changes", "tells"
+_TO_AN_ADDRESS: Final = "It takes the address that a visitor types, whoever that visitor is, and answers nothing."
+_SIGNS_IN: Final = "Signing in is what this role is for: what was proved is checked by identity, its only user."
+_DELIVERS: Final = "The sender's own work: it takes messages by their ids, each with a purpose and an audit event."
+_SEALS: Final = "The sealer's own work: it seals the events of all companies into one tree."
+_QUEUE: Final = "The queue's own work: ids and no content."
+LISTED: Final[dict[tuple[str, str, str], str]] = {
+    ("signin", "signin.credentials", TELLS): _SIGNS_IN,
+    ("signin", "signin.rotate_session", TELLS): _SIGNS_IN,
+    ("signin", "signin.rotate_session", CHANGES): _SIGNS_IN,
+    ("signin", "signin.sign_in_with_passkey", TELLS): _SIGNS_IN,
+    ("signin", "signin.sign_in_with_passkey", CHANGES): _SIGNS_IN,
+    ("signin", "signin.record_refusal", CHANGES): _TO_AN_ADDRESS,
+    ("signin", "signin.request_password_reset", CHANGES): _TO_AN_ADDRESS,
+    ("signin", "signin.sign_up", CHANGES): _TO_AN_ADDRESS,
+    ("job", "elevated.take_message", TELLS): _DELIVERS,
+    ("job", "elevated.take_message", CHANGES): _DELIVERS,
+    ("job", "elevated.unsealed_events", TELLS): _SEALS,
+    ("job", "elevated.company_numbers", TELLS): "It gives back the ids that it was given, each with a number.",
+    ("job", "elevated.record_leaf", CHANGES): _SEALS,
+    ("dispatch", "agents.claim_run", CHANGES): _QUEUE,
+    ("dispatch", "jobs.procrastinate_cancel_job_v1", CHANGES): _QUEUE,
+    ("dispatch", "jobs.procrastinate_defer_periodic_job_v2", CHANGES): _QUEUE,
+    ("dispatch", "jobs.procrastinate_fetch_job_v2", CHANGES): _QUEUE,
+    ("dispatch", "jobs.procrastinate_fetch_job_v2", TELLS): _QUEUE,
+}
+
+
+@pytest.fixture
+def fresh(owner: Owner) -> Generator[Estate]:
+    """An estate for each caller, since what is listed does change it."""
+    yield build(owner)
+    clear(owner)
+
+
+@pytest.mark.proves("2.4.2", "7.2.3")
+@pytest.mark.parametrize("caller", CALLERS, ids=lambda caller: caller.name)
+def test_no_function_reaches_another_company(caller: Actor, servers: Servers, owner: Owner, fresh: Estate) -> None:
+    found = _reached(caller, servers, owner, fresh)
+    role = caller.database_role.removeprefix("operalta_")
+    listed = {each for each in LISTED if each[0] == role}
+    assert {each: told for each, told in found.items() if each not in listed} == {}
+    assert listed - found.keys() == set(), "it reaches nothing (any more): take it from the list"
+
+
+def _reached(
+    caller: Actor, servers: Servers, owner: Owner, estate: Estate, only: str = ""
+) -> dict[tuple[str, str, str], object]:
+    """Call every function and return what it told of the other company, or changed there."""
+    theirs, role = estate.company(THEIRS), caller.database_role.removeprefix("operalta_")
+    ids = ids_of(owner, theirs)
+    assert len(ids) > 60
+    found: dict[tuple[str, str, str], object] = {}
+    with psycopg.connect(servers.settings.database_dsn(caller.database_role)) as connection:
+        notices: list[str] = []
+        connection.add_notice_handler(lambda notice: notices.append(f"{notice.message_primary}{notice.message_detail}"))
+        for function in executable_by(owner, caller.database_role):
+            if only and function.name != only:
+                continue
+            before = snapshot(owner, theirs.mark)
+            for arguments in calls(function, ids, theirs):
+                told = _told(connection, caller, estate, function, arguments)
+                if theirs.canary in told or (theirs.mark in told and not told.startswith("refused")):
+                    found[role, function.name, TELLS] = (arguments, told[:300])
+            if touched := changed(before, snapshot(owner, theirs.mark)):
+                found[role, function.name, CHANGES] = touched
+        assert theirs.canary not in "".join(notices)
+    return found
+
+
+def _told(
+    connection: psycopg.Connection[Any], caller: Actor, estate: Estate, function: Function, arguments: list[Any]
+) -> str:
+    """Return everything that a call brings back. What it changes is committed."""
+    facts = caller.facts(estate)
+    try:
+        with connection.transaction():
+            if caller.opens:
+                connection.execute(caller.opens, facts)
+                bound = connection.execute("SELECT scope.scope_person(), scope.scope_company()").fetchone()
+                assert bound == (facts["person"], facts["company"]), function.signature
+            return str(connection.execute(function.call, arguments).fetchall())
+    except psycopg.Error as error:
+        # An error may repeat what was sent, ids among it, but no text that only rows hold.
+        parts = (error, error.diag.message_detail, error.diag.message_hint, error.diag.context)
+        return "refused: " + " ".join(map(str, parts))

@@ -1,0 +1,113 @@
+"""Everybody who comes to the database, and how they open their scope."""
+
+from dataclasses import dataclass
+from typing import Any, LiteralString
+from uuid import UUID
+
+from operalta.access.rules import CompanyKind, Permission, Role, StaffRole, permissions_of
+from operalta.settings import DatabaseRole
+from tests.isolation.estate import Company, Estate, Person
+
+IN_COMPANY: LiteralString = "SELECT * FROM scope.open_scope(%(session)s, %(slug)s)"
+AS_PERSON: LiteralString = "SELECT * FROM scope.open_person_scope(%(session)s)"
+AS_STAFF: LiteralString = "SELECT * FROM scope.open_staff_scope(%(session)s, %(slug)s)"
+AS_RUN: LiteralString = "SELECT * FROM scope.open_run_scope(%(run)s, %(claim)s)"
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Somebody's way into the database: a connection of `database_role`, on which `opens` is called.
+
+    `person` is whose session or run it is; `company` is the kind of company that is asked for; `role` is what they
+    then are in it, None where the scope must stay closed.
+    """
+
+    name: str
+    database_role: DatabaseRole
+    opens: LiteralString = ""
+    person: str = ""
+    company: str = ""
+    role: str | None = None
+    home: str = ""
+    """Whose mark the person bears: a company's kind, or "" for people of no company."""
+
+    def person_in(self, estate: Estate) -> Person:
+        """Return the person behind this actor."""
+        return (estate.company(self.home) if self.home else estate.nobodys).people[self.person]
+
+    def company_in(self, estate: Estate) -> Company | None:
+        """Return the company that the scope is bound to."""
+        return estate.company(self.company) if self.role else None
+
+    def foreign(self, estate: Estate) -> list[Company]:
+        """Return the companies of which this actor must never see a row: all but their own."""
+        own = {self.company} if self.role else {self.home} if self.opens == AS_PERSON else set[str]()
+        return [company for company in (estate.startup, estate.investor) if company.kind not in own]
+
+    def holds(self, permission: Permission | None) -> bool:
+        """Tell whether the role holds a permission; None asks for none."""
+        return permission is None or permission in permissions_of(self.company, self.role)
+
+    def facts(self, estate: Estate) -> dict[str, Any]:
+        """Return what opening the scope, and the laws, are told about this actor."""
+        company, person = self.company_in(estate), self.person_in(estate) if self.person else None
+        asked = estate.company(self.company) if self.company else None
+        run = asked.runs.get(self.person) if asked and self.opens == AS_RUN else None
+        bound = self.opens and (self.opens == AS_PERSON or company)
+        return {
+            "session": person.session_secret if person else None,
+            "session_id": person.session_id if person and bound else None,
+            "slug": asked.slug if asked else None,
+            "run": run.id if run else None,
+            "claim": run.claim if run else None,
+            "company": company.id if company else None,
+            "person": person.id if person and bound else None,
+            "self": person.id if person else None,
+            "self_run": run.id if run else None,
+            "operator": self.person == "operator" and bool(bound),
+        }
+
+
+def member(kind: CompanyKind, role: Role) -> Actor:
+    """Return a member in their company."""
+    return Actor(f"{role} of the {kind}", DatabaseRole.WEB, IN_COMPANY, role, kind, role, kind)
+
+
+def run(kind: CompanyKind, role: Role) -> Actor:
+    """Return an agent at work for a member."""
+    return Actor(f"agent of the {kind}'s {role}", DatabaseRole.WORKER, AS_RUN, role, kind, role, kind)
+
+
+def bare(role: DatabaseRole) -> Actor:
+    """Return a database role whose connection is used as it is."""
+    return Actor(f"bare {role}", role)
+
+
+STARTUP, INVESTOR = CompanyKind.STARTUP, CompanyKind.INVESTOR
+ACTORS: tuple[Actor, ...] = (
+    *(member(kind, role) for kind in CompanyKind for role in Role),
+    *(run(kind, role) for kind in CompanyKind for role in Role),
+    Actor("observer here, founder there", DatabaseRole.WEB, IN_COMPANY, "guest", STARTUP, Role.OBSERVER),
+    Actor("founder here, observer there", DatabaseRole.WEB, IN_COMPANY, "guest", INVESTOR, Role.FOUNDER),
+    Actor("outsider at the startup", DatabaseRole.WEB, IN_COMPANY, Role.FOUNDER, STARTUP, None, INVESTOR),
+    Actor("outsider at the investor", DatabaseRole.WEB, IN_COMPANY, Role.FOUNDER, INVESTOR, None, STARTUP),
+    Actor("removed member", DatabaseRole.WEB, IN_COMPANY, "removed", STARTUP, None, STARTUP),
+    Actor("agent of a removed member", DatabaseRole.WORKER, AS_RUN, "removed", STARTUP, None, STARTUP),
+    Actor("founder outside any company", DatabaseRole.WEB, AS_PERSON, Role.FOUNDER, home=STARTUP),
+    Actor("removed member outside any company", DatabaseRole.WEB, AS_PERSON, "removed", home=STARTUP),
+    Actor("newcomer without a company", DatabaseRole.WEB, AS_PERSON, "newcomer"),
+    Actor("operator outside any company", DatabaseRole.WEB, AS_PERSON, "operator"),
+    Actor("operator at a company", DatabaseRole.WEB, IN_COMPANY, "operator", STARTUP),
+    Actor("support visiting the startup", DatabaseRole.WEB, AS_STAFF, "visitor", STARTUP, StaffRole.SUPPORT),
+    Actor("support visiting the investor", DatabaseRole.WEB, AS_STAFF, "visitor", INVESTOR, StaffRole.SUPPORT),
+    Actor("staff outside any company", DatabaseRole.WEB, AS_PERSON, "visitor"),
+    Actor("staff who passes for a member", DatabaseRole.WEB, IN_COMPANY, "visitor", STARTUP),
+    Actor("a member who passes for staff", DatabaseRole.WEB, AS_STAFF, Role.FOUNDER, STARTUP, None, STARTUP),
+    *(bare(role) for role in DatabaseRole if role is not DatabaseRole.OWNER),
+)
+
+
+def somebody_else(actor: Actor, company: Company) -> dict[str, UUID]:
+    """Return somebody else of the company: whom an actor must not be able to pass for."""
+    name = Role.ADVISOR if actor.person != Role.ADVISOR else Role.FOUNDER
+    return {"self": company.people[name].id, "self_run": company.runs[name].id}

@@ -1,0 +1,199 @@
+"""Two companies with a row in every table, so that there is something to leak.
+
+All ids of a company, and of its people, begin with its `mark`; all of its texts carry its `canary`. Whoever knows an
+id knows the mark, so what must not be told are rows with a foreign mark and texts with a foreign canary.
+"""
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from operalta.access.rules import CompanyKind, Role
+from tests.isolation.filling import A_COMPANY, OF_COMPANY, OF_CONVERSATION, OF_NOBODY, OF_PERSON
+
+Owner = psycopg.Connection[dict[str, Any]]
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with a live session and every second factor there is."""
+
+    name: str
+    id: UUID
+    session_id: UUID
+    session_secret: str
+    email: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that a worker has claimed."""
+
+    id: UUID
+    claim: str
+
+
+@dataclass
+class Company:
+    """A company: a member of each role, somebody who was removed, and a conversation with a run of each of them."""
+
+    kind: CompanyKind
+    mark: str = field(default_factory=lambda: secrets.token_hex(4))
+    canary: str = field(default_factory=lambda: f"canary{secrets.token_hex(8)}")
+    people: dict[str, Person] = field(default_factory=dict[str, Person])
+    runs: dict[str, Run] = field(default_factory=dict[str, Run])
+    ids: dict[str, UUID] = field(default_factory=dict[str, UUID])
+    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def __post_init__(self) -> None:
+        self.id = self.new_id()
+        self.slug = f"{self.mark}-company"
+
+    def new_id(self) -> UUID:
+        """Return an id that shows whose it is."""
+        return UUID(f"{self.mark}-0000-4000-8000-{next(self._numbers):012x}")
+
+    def new_person(self, name: str) -> Person:
+        """Return somebody who is not in the database yet."""
+        email = f"{name}-{self.mark}@people.example"
+        return Person(name, self.new_id(), self.new_id(), secrets.token_urlsafe(24), email)
+
+
+@dataclass(frozen=True)
+class Estate:
+    """A startup and an investor, foreign to each other, and people who belong to neither or to both."""
+
+    startup: Company
+    investor: Company
+    nobodys: Company
+    """No company at all, only people: a guest with a role in each company, a newcomer with none, the operator, and one
+    of the operator's staff who visits both."""
+
+    def company(self, kind: str) -> Company:
+        """Return the company of one kind."""
+        return self.startup if kind == CompanyKind.STARTUP else self.investor
+
+    def other(self, company: Company) -> Company:
+        """Return the other company."""
+        return self.investor if company is self.startup else self.startup
+
+
+def build(owner: Owner) -> Estate:
+    """Fill the database, as its owner."""
+    estate = Estate(Company(CompanyKind.STARTUP), Company(CompanyKind.INVESTOR), Company(CompanyKind.STARTUP))
+    clear(owner)
+    with owner.transaction():
+        for statement in OF_NOBODY:
+            owner.execute(statement)
+        for name in ("guest", "newcomer", "operator", "visitor"):
+            _add_person(owner, estate.nobodys, name)
+        visitor = estate.nobodys.people["visitor"]
+        owner.execute("INSERT INTO identity.staff (person_id, role) VALUES (%s, 'support')", (visitor.id,))
+        owner.execute(
+            "UPDATE identity.people SET is_operator = true WHERE id = %s", (estate.nobodys.people["operator"].id,)
+        )
+        for company, role in ((estate.startup, Role.OBSERVER), (estate.investor, Role.FOUNDER)):
+            _add_company(owner, company, visitor)
+            _add_membership(owner, company, estate.nobodys.people["guest"], role)
+    return estate
+
+
+def clear(owner: Owner) -> None:
+    """Take away what other tests on the same server would stumble over: a log that nobody sealed, and queued work."""
+    owner.execute("TRUNCATE audit.events, audit.leaves, audit.nodes, audit.heads")
+    owner.execute("TRUNCATE jobs.procrastinate_jobs, jobs.procrastinate_workers RESTART IDENTITY CASCADE")
+    owner.execute("DELETE FROM delivery.outbox")
+
+
+def _add_company(owner: Owner, company: Company, visitor: Person) -> None:
+    for name in (*Role, "removed"):
+        _add_person(owner, company, name)
+    founder = company.people[Role.FOUNDER]
+    names = (
+        "agent",
+        "record",
+        "second_record",
+        "metric",
+        "file",
+        "invitation",
+        "revoked_invitation",
+        "event",
+        "unsealed_event",
+    )
+    company.ids |= {name: company.new_id() for name in names}
+    facts = company.ids | {
+        "company": company.id,
+        "slug": company.slug,
+        "kind": company.kind.value,
+        "canary": company.canary,
+        "mark": company.mark,
+        "founder": founder.id,
+        "visitor": visitor.id,
+    }
+    owner.execute(A_COMPANY, facts)
+    for name, person in company.people.items():
+        _add_membership(owner, company, person, Role.OBSERVER if name == "removed" else Role(name))
+    for statement in OF_COMPANY:
+        owner.execute(statement, facts)
+    for person in company.people.values():
+        _add_conversation(owner, company, person, person.id)
+    # Last, so that the removed one leaves work behind.
+    owner.execute(
+        "UPDATE tenancy.memberships SET ended_at = now() WHERE company_id = %s AND person_id = %s",
+        (company.id, company.people["removed"].id),
+    )
+    _add_conversation(owner, company, founder, None)
+
+
+def _add_person(owner: Owner, company: Company, name: str) -> None:
+    person = company.new_person(name)
+    company.people[name] = person
+    facts = {
+        "person": person.id,
+        "session": person.session_id,
+        "secret": person.session_secret,
+        "email": person.email,
+        "canary": company.canary,
+        "mark": company.mark,
+        "number": f"+1{secrets.randbelow(10**10):010d}",
+        **{name: company.new_id() for name in ("link", "ticket", "code", "message", "authenticator", "pending")},
+    }
+    for statement in OF_PERSON:
+        owner.execute(statement, facts)
+
+
+def _add_membership(owner: Owner, company: Company, person: Person, role: Role) -> None:
+    owner.execute(
+        "INSERT INTO tenancy.memberships (company_id, person_id, role) VALUES (%s, %s, %s)",
+        (company.id, person.id, role),
+    )
+
+
+def _add_conversation(owner: Owner, company: Company, person: Person, private_to: UUID | None) -> None:
+    run = Run(company.new_id(), secrets.token_hex(32))
+    names = ("conversation", "message", "undecided", "decided")
+    ids = {name: company.new_id() for name in names}
+    for statement in OF_CONVERSATION:
+        owner.execute(
+            statement,
+            {
+                "company": company.id,
+                "agent": company.ids["agent"],
+                "canary": company.canary,
+                "person": person.id,
+                "session": person.session_id,
+                "private_to": private_to,
+                "run": run.id,
+                "claim": run.claim,
+            }
+            | ids,
+        )
+    name = person.name if private_to else "shared"
+    company.runs[name] = run
+    company.ids |= {f"{name} {what}": which for what, which in ids.items()}

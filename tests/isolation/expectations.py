@@ -1,0 +1,334 @@
+"""The law of the tables: which rows each database role may read, add, change and delete, and who may do so.
+
+What is not written here is denied: the database must not even have granted it. `needs` is the permission that the
+scope's role must hold (or the answer is: no rows); the rows are told in SQL, which the tests ask as the owner.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, LiteralString
+
+from operalta.access.rules import Permission as May
+
+SELECT, INSERT, UPDATE, DELETE = VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE")
+
+COMPANYS: LiteralString = "company_id = %(company)s"
+OWN: LiteralString = "person_id = %(person)s"
+SHARED: LiteralString = "company_id = %(company)s AND (private_to IS NULL OR private_to = %(person)s)"
+OF_RUN: LiteralString = "company_id = %(company)s AND run_id = %(run)s"
+EVERY: LiteralString = "true"
+
+
+@dataclass(frozen=True)
+class Law:
+    """What some database roles may do to a table."""
+
+    verb: str
+    roles: tuple[str, ...]
+    rows: LiteralString
+    needs: May | None
+    columns: tuple[str, ...] = ()
+    """Those that were granted; a minus before the first: all but those; none: all."""
+    values: dict[str, LiteralString] = field(default_factory=dict[str, LiteralString])
+    """INSERT: what of a copied row must be the actor's own, or fresh. UPDATE: the one change that is let through."""
+
+    def covers(self, role: str, verb: str) -> bool:
+        """Tell whether this is what a database role may do with a verb."""
+        return self.verb == verb and role.removeprefix("operalta_") in self.roles
+
+    def columns_of(self, all_columns: Iterable[str]) -> tuple[str, ...]:
+        """Return the columns that the law grants."""
+        named = {column.removeprefix("-") for column in self.columns}
+        if not self.columns:
+            return tuple(all_columns)
+        hides = self.columns[0].startswith("-")
+        return tuple(column for column in all_columns if (column in named) != hides)
+
+
+def read(roles: str, rows: LiteralString, needs: May | None = None, columns: str = "") -> Law:
+    """Let roles read rows."""
+    return Law(SELECT, tuple(roles.split()), rows, needs, tuple(columns.split()))
+
+
+def add(roles: str, rows: LiteralString, needs: May | None, columns: str, **values: LiteralString) -> Law:
+    """Let roles add a copy of one of these rows, with values (SQL over the copied row) in place of its own."""
+    return Law(INSERT, tuple(roles.split()), rows, needs, tuple(columns.split()), values)
+
+
+def change(roles: str, rows: LiteralString, needs: May | None, columns: str, **values: LiteralString) -> Law:
+    """Let roles change rows: to `values`, or to anything where none are given."""
+    return Law(UPDATE, tuple(roles.split()), rows, needs, tuple(columns.split()), values)
+
+
+def delete(roles: str, rows: LiteralString, needs: May | None = None) -> Law:
+    """Let roles delete rows."""
+    return Law(DELETE, tuple(roles.split()), rows, needs)
+
+
+BOTH: Final = "web worker"
+FRESH: LiteralString = "gen_random_uuid()"
+SELF: LiteralString = "%(self)s::uuid"
+SELF_RUN: LiteralString = "%(self_run)s::uuid"
+COLLEAGUES: LiteralString = (
+    "id = %(person)s OR id IN (SELECT person_id FROM tenancy.memberships WHERE company_id = %(company)s)"
+)
+CLOSED: tuple[Law, ...] = ()
+"""Only definer functions reach it."""
+
+QUEUE: tuple[Law, ...] = (
+    read("dispatch", EVERY),
+    add("dispatch", EVERY, None, "", id="id + 1000000"),
+    change("dispatch", EVERY, None, ""),
+    delete("dispatch", EVERY),
+)
+
+LAWS: Final[dict[str, tuple[Law, ...]]] = {
+    # ── The deployment's own ──────────────────────────────────────────────────────────────────────────
+    "scope.key": CLOSED,
+    "public.alembic_version": CLOSED,
+    "access.role_permissions": (read("verifier", EVERY),),
+    "assurance.evidence": (read("web verifier", EVERY), add("verifier", EVERY, None, "document")),
+    "audit.nodes": (read("web verifier", EVERY),),
+    "audit.heads": (read("web verifier", EVERY),),
+    # The queue holds ids and no content.
+    "jobs.procrastinate_jobs": QUEUE,
+    "jobs.procrastinate_events": QUEUE,
+    "jobs.procrastinate_workers": QUEUE,
+    "jobs.procrastinate_periodic_defers": (
+        *(law for law in QUEUE if law.verb != INSERT),
+        add("dispatch", EVERY, None, "", id="id + 1000000", defer_timestamp="defer_timestamp + 1"),
+    ),
+    # ── People: everybody sees themselves, and the names of those they share a company with ───────────
+    "identity.people": (read(BOTH, COLLEAGUES, None, "-email_key disabled_at"),),
+    "identity.sessions": (
+        read(
+            "web",
+            OWN,
+            None,
+            "id person_id created_at last_seen_at user_agent address idle_expires_at absolute_expires_at ended_at"
+            " ended_reason",
+        ),
+    ),
+    "identity.sign_in_history": (read("web", OWN),),
+    "identity.phones": (read("web", OWN),),
+    "identity.authenticators": (read("web", OWN, None, "-sealed last_step"),),
+    "identity.passkeys": (read("web", OWN, None, "-credential_id public_key sign_count transports"),),
+    "identity.recovery_codes": (read("web", OWN, None, "-id digest"),),
+    "identity.staff": (read("web", OWN),),
+    "identity.passwords": CLOSED,
+    "identity.pending_sign_ups": CLOSED,
+    "identity.links": CLOSED,
+    "identity.tickets": CLOSED,
+    "identity.codes": CLOSED,
+    "identity.challenges": CLOSED,
+    "identity.factor_attempts": CLOSED,
+    "identity.trusted_devices": CLOSED,
+    "delivery.messages": CLOSED,
+    "delivery.outbox": (read("web", "%(operator)s"),),
+    # ── The company and its people ────────────────────────────────────────────────────────────────────
+    "tenancy.companies": (read(BOTH, "id = %(company)s"),),
+    "tenancy.memberships": (
+        read(BOTH, COMPANYS, May.MEMBERS_READ),
+        change(
+            "web", COMPANYS + " AND person_id <> %(person)s AND ended_at IS NULL", May.MEMBERS_MANAGE, "role ended_at"
+        ),
+    ),
+    "tenancy.invitations": (
+        read("web", COMPANYS, May.MEMBERS_INVITE),
+        add(
+            "web",
+            COMPANYS,
+            May.MEMBERS_INVITE,
+            "company_id id email email_key role invited_by",
+            id=FRESH,
+            invited_by=SELF,
+        ),
+        change(
+            "web",
+            COMPANYS + " AND accepted_at IS NULL AND revoked_at IS NULL",
+            May.MEMBERS_INVITE,
+            "revoked_at",
+            revoked_at="now()",
+        ),
+    ),
+    "tenancy.staff_access": (read("web", COMPANYS, May.MEMBERS_READ),),
+    "audit.events": (read("web", COMPANYS, May.AUDIT_READ),),
+    "audit.leaves": (read("web", COMPANYS, May.AUDIT_READ),),
+    # ── Its memory ────────────────────────────────────────────────────────────────────────────────────
+    "workspace.records": (
+        read(BOTH, COMPANYS, May.MEMORY_READ),
+        add(
+            BOTH,
+            COMPANYS,
+            May.MEMORY_WRITE,
+            "-superseded_by_id created_at updated_at words",
+            id=FRESH,
+            recorded_by=SELF,
+            run_id=SELF_RUN,
+        ),
+        change(BOTH, COMPANYS, May.MEMORY_WRITE, "status superseded_by_id updated_at"),
+    ),
+    "workspace.record_history": (
+        read(BOTH, COMPANYS, May.MEMORY_READ),
+        add(BOTH, COMPANYS, May.MEMORY_WRITE, "-id at", person_id=SELF, run_id=SELF_RUN),
+    ),
+    "workspace.metrics": (
+        read(BOTH, COMPANYS, May.METRICS_READ),
+        add(
+            BOTH,
+            COMPANYS,
+            May.METRICS_WRITE,
+            "-created_at",
+            id=FRESH,
+            slug="'m' || left(slug, 40)",
+            created_by=SELF,
+        ),
+        change(BOTH, COMPANYS, May.METRICS_WRITE, "name definition unit source"),
+    ),
+    "workspace.metric_points": (
+        read(BOTH, COMPANYS, May.METRICS_READ),
+        add(
+            BOTH,
+            COMPANYS,
+            May.METRICS_WRITE,
+            "-recorded_at",
+            on_date="on_date + 1",
+            recorded_by=SELF,
+            run_id=SELF_RUN,
+        ),
+        change(
+            BOTH,
+            COMPANYS,
+            May.METRICS_WRITE,
+            "value note recorded_by run_id recorded_at",
+            recorded_by=SELF,
+            run_id=SELF_RUN,
+        ),
+    ),
+    "workspace.files": (
+        read(BOTH, COMPANYS, May.FILES_READ),
+        add(
+            BOTH,
+            COMPANYS,
+            May.FILES_WRITE,
+            "-version created_at changed_at deleted_at",
+            id=FRESH,
+            path="'new ' || path",
+            changed_by=SELF,
+            run_id=SELF_RUN,
+        ),
+        change(
+            BOTH,
+            COMPANYS,
+            May.FILES_WRITE,
+            "-company_id id path created_at",
+            changed_by=SELF,
+            run_id=SELF_RUN,
+        ),
+    ),
+    "workspace.file_versions": (
+        read(BOTH, COMPANYS, May.FILES_READ),
+        add(BOTH, COMPANYS, May.FILES_WRITE, "-at", version="version + 1", changed_by=SELF, run_id=SELF_RUN),
+    ),
+    "workspace.passages": (
+        read(BOTH, COMPANYS, May.FILES_READ),
+        add(BOTH, COMPANYS, May.FILES_WRITE, "-words", position="position + 1"),
+        delete(BOTH, COMPANYS, May.FILES_WRITE),
+    ),
+    # ── Conversations, and what agents do in them: private ones are their owner's alone ───────────────
+    "workspace.conversations": (
+        read(BOTH, SHARED, May.AGENTS_RUN),
+        add("web", SHARED, May.AGENTS_RUN, "-created_at updated_at", id=FRESH, created_by=SELF, private_to=SELF),
+        change(BOTH, SHARED, May.AGENTS_RUN, "title updated_at"),
+    ),
+    "workspace.messages": (
+        read(BOTH, SHARED, May.AGENTS_RUN),
+        add(
+            BOTH,
+            SHARED,
+            May.AGENTS_RUN,
+            "-created_at",
+            id=FRESH,
+            person_id=SELF,
+            run_id=SELF_RUN,
+            author_kind="CASE WHEN %(self_run)s::uuid IS NULL THEN 'person' ELSE 'agent' END",
+        ),
+    ),
+    "agents.agents": (
+        read(BOTH, COMPANYS, May.AGENTS_READ),
+        change("web", COMPANYS, May.AGENTS_MANAGE, "name purpose instructions tools limits updated_at"),
+    ),
+    "agents.runs": (
+        read(BOTH, SHARED, May.AGENTS_RUN, "-claim_digest claim_expires_at"),
+        change("web", COMPANYS + " AND " + OWN, May.AGENTS_RUN, "stop_requested_at"),
+        change("worker", COMPANYS + " AND id = %(run)s", May.AGENTS_RUN, "status finished_at failure"),
+    ),
+    "agents.run_events": (
+        read(BOTH, SHARED, May.AGENTS_RUN),
+        add("worker", OF_RUN, May.AGENTS_RUN, "-at", run_id=SELF_RUN, sequence="sequence + 1"),
+    ),
+    "agents.tool_calls": (
+        read(BOTH, SHARED, May.AGENTS_RUN),
+        add(
+            "worker",
+            OF_RUN,
+            May.AGENTS_RUN,
+            "-status result started_at done_at",
+            run_id=SELF_RUN,
+            call_id="'another'",
+        ),
+        change("worker", OF_RUN + " AND status = 'started'", May.AGENTS_RUN, "status result done_at"),
+    ),
+    "agents.approvals": (
+        read(BOTH, SHARED, May.APPROVALS_READ),
+        # An agent asks; it can neither decide nor ask as decided already.
+        add(
+            "worker",
+            OF_RUN,
+            May.AGENTS_RUN,
+            "-asked_at decision decided_by decided_session decided_at consumed_at",
+            id=FRESH,
+            run_id=SELF_RUN,
+            requester_id=SELF,
+            call_id="'another'",
+        ),
+        change(
+            "web",
+            SHARED + " AND decision IS NULL",
+            May.APPROVALS_DECIDE,
+            "decision decided_by decided_session decided_at",
+            decision="'once'",
+            decided_by=SELF,
+            decided_session="%(session_id)s::uuid",
+        ),
+        change("worker", OF_RUN + " AND decision = 'conversation'", May.AGENTS_RUN, "consumed_at", consumed_at="now()"),
+    ),
+    "agents.grants": (
+        read(BOTH, SHARED, May.APPROVALS_READ),
+        # Only what the person decided in this way themselves.
+        add(
+            "web",
+            COMPANYS + " AND given_by = %(person)s",
+            May.APPROVALS_DECIDE,
+            "-id given_at revoked_at",
+            given_by=SELF,
+        ),
+        change("web", SHARED, May.APPROVALS_DECIDE, "revoked_at", revoked_at="now()"),
+    ),
+    "sandbox.egress_log": (
+        read("web", SHARED, May.AUDIT_READ),
+        add("worker", OF_RUN, May.AGENTS_RUN, "-id at", run_id=SELF_RUN, person_id=SELF),
+    ),
+}
+
+BEYOND_COMPANIES: Final[dict[tuple[str, str], str]] = {
+    ("bare operalta_dispatch", "jobs.procrastinate_jobs"): "It takes every run from the queue, which holds ids alone.",
+    (
+        "operator outside any company",
+        "delivery.outbox",
+    ): "Mail that does not leave, on a deployment that is being tried.",
+}
+"""Who may see rows of more than one company, and why. Nobody else ever does, whatever the law above says."""
+
+OF_NO_COMPANY: Final = frozenset({"identity.staff"})
+"""Tables of people that no company has rows in."""

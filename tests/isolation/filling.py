@@ -1,0 +1,149 @@
+"""What fills every table, as the owner. A table that nothing here fills fails the matrix of tables."""
+
+from typing import Final, LiteralString
+
+OF_NOBODY: Final[tuple[LiteralString, ...]] = (
+    """INSERT INTO audit.nodes (level, node_index, hash) VALUES (0, 0, sha256('node')) ON CONFLICT DO NOTHING""",
+    """INSERT INTO audit.heads (size, document) VALUES (1, '{}') ON CONFLICT DO NOTHING""",
+    """INSERT INTO assurance.evidence (document) VALUES ('{}')""",
+    # The key is made by the first scope that is opened; this does the same.
+    """SET LOCAL ROLE operalta_definer""",
+    """SELECT scope.prepare()""",
+    """RESET ROLE""",
+    """INSERT INTO jobs.procrastinate_workers DEFAULT VALUES""",
+    """INSERT INTO jobs.procrastinate_periodic_defers (task_name, defer_timestamp, periodic_id) VALUES ('seal', 1, '')
+        ON CONFLICT DO NOTHING""",
+)
+
+OF_PERSON: Final[tuple[LiteralString, ...]] = (
+    """INSERT INTO identity.people (id, email, email_key, name, verified_at)
+        VALUES (%(person)s, %(email)s, %(email)s, %(canary)s || ' name', now())""",
+    """INSERT INTO identity.passwords (person_id, scheme, pepper_version, hash)
+        VALUES (%(person)s, 'test', 1, %(canary)s || ' hash')""",
+    """INSERT INTO identity.pending_sign_ups (id, email, email_key, name, scheme, pepper_version, hash)
+        VALUES (%(pending)s, 'pending-' || %(email)s, 'pending-' || %(email)s, %(canary)s, 'test', 1, %(canary)s)""",
+    """INSERT INTO identity.sessions (id, person_id, refresh_digest, access_digest, device_digest, user_agent, address,
+            idle_expires_at, absolute_expires_at)
+        VALUES (%(session)s, %(person)s, sha256(convert_to(%(secret)s || ' refresh', 'UTF8')),
+            sha256(convert_to(%(secret)s, 'UTF8')), sha256(convert_to(%(secret)s || ' device', 'UTF8')), %(canary)s,
+            '127.0.0.1', now() + interval '7 days', now() + interval '90 days')""",
+    """INSERT INTO identity.links (id, purpose, digest, person_id, expires_at)
+        VALUES (%(link)s, 'reset_password', sha256(convert_to(%(secret)s || ' link', 'UTF8')), %(person)s,
+            now() + interval '1 hour')""",
+    """INSERT INTO identity.sign_in_history (person_id, outcome, user_agent, address)
+        VALUES (%(person)s, 'succeeded', %(canary)s, '127.0.0.1')""",
+    """INSERT INTO identity.phones (person_id, number) VALUES (%(person)s, %(number)s)""",
+    """INSERT INTO identity.authenticators (id, person_id, name, sealed, confirmed_at)
+        VALUES (%(authenticator)s, %(person)s, %(canary)s, convert_to(%(canary)s, 'UTF8'), now())""",
+    """INSERT INTO identity.passkeys (person_id, name, credential_id, public_key)
+        VALUES (%(person)s, %(canary)s, convert_to(%(secret)s || ' passkey', 'UTF8'), convert_to(%(canary)s,
+            'UTF8'))""",
+    """INSERT INTO identity.recovery_codes (person_id, digest)
+        VALUES (%(person)s, sha256(convert_to(%(secret)s || ' recovery', 'UTF8')))""",
+    """INSERT INTO identity.tickets (id, digest, purpose, person_id, device_digest, seen_hash, user_agent, address)
+        VALUES (%(ticket)s, sha256(convert_to(%(secret)s || ' ticket', 'UTF8')), 'sign_in', %(person)s,
+            sha256(convert_to(%(secret)s || ' device', 'UTF8')), %(canary)s || ' hash', %(canary)s, '127.0.0.1')""",
+    """INSERT INTO identity.codes (id, person_id, session_id, purpose, number, country)
+        VALUES (%(code)s, %(person)s, %(session)s, 'step_up', %(number)s, 'US')""",
+    """INSERT INTO identity.challenges (challenge, purpose, session_id, device_digest)
+        VALUES (sha256(convert_to(%(secret)s || ' challenge', 'UTF8')), 'step_up', %(session)s,
+            sha256(convert_to(%(secret)s || ' device', 'UTF8')))""",
+    """INSERT INTO identity.factor_attempts (person_id, way, standing, device_digest)
+        VALUES (%(person)s, 'phone', 'stranger', sha256(convert_to(%(secret)s || ' device', 'UTF8')))""",
+    """INSERT INTO identity.trusted_devices (person_id, device_digest)
+        VALUES (%(person)s, sha256(convert_to(%(secret)s || ' device', 'UTF8')))""",
+    """INSERT INTO delivery.messages (id, kind, recipient, recipient_name, person_id)
+        VALUES (%(message)s, 'reset_password', %(email)s, %(canary)s, %(person)s)""",
+    """INSERT INTO delivery.outbox (message_id, recipient, subject, body)
+        VALUES (%(message)s, %(email)s, %(canary)s, %(canary)s)""",
+)
+
+A_COMPANY: Final[LiteralString] = """INSERT INTO tenancy.companies (id, slug, name, kind, founded_by)
+    VALUES (%(company)s, %(slug)s, %(canary)s, %(kind)s, %(founder)s)"""
+
+# Its members are there by then.
+OF_COMPANY: Final[tuple[LiteralString, ...]] = (
+    """INSERT INTO tenancy.staff_access (company_id, person_id, person_name, role, reason, expires_at)
+        VALUES (%(company)s, %(visitor)s, 'Visitor', 'support', %(canary)s || ' reason', now() + interval '1 hour')""",
+    """INSERT INTO tenancy.invitations (company_id, id, email, email_key, role, invited_by)
+        VALUES (%(company)s, %(invitation)s, %(canary)s || '@people.example', %(canary)s || '@people.example',
+            'observer', %(founder)s)""",
+    """INSERT INTO tenancy.invitations (company_id, id, email, email_key, role, invited_by, revoked_at)
+        VALUES (%(company)s, %(revoked_invitation)s, %(canary)s || '@elsewhere.example',
+            %(canary)s || '@elsewhere.example', 'observer', %(founder)s, now())""",
+    """INSERT INTO identity.links (purpose, digest, company_id, invitation_id, expires_at)
+        VALUES ('invitation', sha256(convert_to(%(canary)s || ' link', 'UTF8')), %(company)s, %(invitation)s,
+            now() + interval '1 hour')""",
+    """INSERT INTO delivery.messages (kind, recipient, company_id, invitation_id)
+        VALUES ('invitation', %(canary)s || '@people.example', %(company)s, %(invitation)s)""",
+    """INSERT INTO audit.events (id, company_id, actor_kind, actor_person_id, action, target_kind, target_id, outcome,
+            detail, company_number, leaf_index)
+        SELECT %(event)s, %(company)s, 'person', %(founder)s, 'test.filled', 'company', %(company)s, 'succeeded',
+            jsonb_build_object('note', %(canary)s::text), 1, coalesce(max(leaf_index) + 1, 0) FROM audit.leaves""",
+    """INSERT INTO audit.events (id, company_id, actor_kind, actor_person_id, action, target_kind, outcome)
+        VALUES (%(unsealed_event)s, %(company)s, 'person', %(founder)s, 'test.waits', 'company', 'succeeded')""",
+    """INSERT INTO audit.leaves (leaf_index, event_id, company_id, company_number, commitment)
+        SELECT leaf_index, id, company_id, company_number, sha256(convert_to(%(canary)s, 'UTF8')) FROM audit.events
+        WHERE id = %(event)s""",
+    """INSERT INTO agents.agents (company_id, id, slug, name, purpose, instructions)
+        VALUES (%(company)s, %(agent)s, 'chief-of-staff', %(canary)s, %(canary)s, %(canary)s)""",
+    """INSERT INTO workspace.records (company_id, id, kind, title, body, status, owner_id, recorded_by)
+        VALUES (%(company)s, %(record)s, 'decision', %(canary)s || ' plan', %(canary)s, 'decided', %(founder)s,
+            %(founder)s)""",
+    """INSERT INTO workspace.records (company_id, id, kind, title, status, owner_id, recorded_by, supersedes_id)
+        VALUES (%(company)s, %(second_record)s, 'decision', %(canary)s, 'decided', %(founder)s, %(founder)s,
+            %(record)s)""",
+    """INSERT INTO workspace.record_history (company_id, record_id, person_id, change, note)
+        VALUES (%(company)s, %(record)s, %(founder)s, 'recorded', %(canary)s)""",
+    """INSERT INTO workspace.metrics (company_id, id, slug, name, definition, created_by)
+        VALUES (%(company)s, %(metric)s, %(canary)s, %(canary)s, %(canary)s, %(founder)s)""",
+    """INSERT INTO workspace.metric_points (company_id, metric_id, on_date, value, note, recorded_by)
+        VALUES (%(company)s, %(metric)s, '2026-01-31', 1, %(canary)s, %(founder)s)""",
+    """INSERT INTO workspace.files (company_id, id, path, size, sha256, content_type, origin, changed_by)
+        VALUES (%(company)s, %(file)s, %(canary)s || '.md', 1, repeat('0', 64), 'text/markdown', 'upload',
+            %(founder)s)""",
+    """INSERT INTO workspace.file_versions (company_id, file_id, version, size, sha256, changed_by)
+        VALUES (%(company)s, %(file)s, 1, 1, repeat('0', 64), %(founder)s)""",
+    """INSERT INTO workspace.passages (company_id, file_id, position, heading, body)
+        VALUES (%(company)s, %(file)s, 0, %(canary)s, %(canary)s || ' plan')""",
+)
+
+# Its owner's own; `private_to` NULL: for everybody in the company.
+OF_CONVERSATION: Final[tuple[LiteralString, ...]] = (
+    """INSERT INTO workspace.conversations (company_id, id, title, created_by, private_to)
+        VALUES (%(company)s, %(conversation)s, %(canary)s, %(person)s, %(private_to)s)""",
+    """INSERT INTO workspace.messages (company_id, id, conversation_id, private_to, author_kind, person_id, body)
+        VALUES (%(company)s, %(message)s, %(conversation)s, %(private_to)s, 'person', %(person)s, %(canary)s)""",
+    # Private ones are at work; the one for everybody has lost its worker.
+    """INSERT INTO agents.runs (company_id, id, conversation_id, message_id, agent_id, person_id, session_id,
+            private_to, route, status, claim_digest, claim_expires_at, created_at, failure)
+        VALUES (%(company)s, %(run)s, %(conversation)s, %(message)s, %(agent)s, %(person)s, %(session)s, %(private_to)s,
+            'built-in', CASE WHEN %(private_to)s::uuid IS NULL THEN 'queued' ELSE 'running' END,
+            sha256(convert_to(%(claim)s, 'UTF8')),
+            CASE WHEN %(private_to)s::uuid IS NULL THEN NULL ELSE now() + interval '1 day' END,
+            now() - interval '1 minute', %(canary)s)""",
+    """INSERT INTO agents.run_events (company_id, run_id, sequence, private_to, kind, body)
+        VALUES (%(company)s, %(run)s, 1, %(private_to)s, 'answered', jsonb_build_object('text', %(canary)s::text))""",
+    """INSERT INTO agents.tool_calls (company_id, run_id, call_id, private_to, tool, arguments_sha256, result)
+        VALUES (%(company)s, %(run)s, 'call', %(private_to)s, 'web_fetch', repeat('0', 64),
+            to_jsonb(%(canary)s::text))""",
+    """INSERT INTO agents.approvals (company_id, id, run_id, conversation_id, private_to, agent_id, requester_id,
+            call_id, tool, tool_class, tool_hash, arguments, arguments_sha256, argument_shape, expires_at)
+        VALUES (%(company)s, %(undecided)s, %(run)s, %(conversation)s, %(private_to)s, %(agent)s, %(person)s,
+            'undecided', 'web_fetch', 'egress', repeat('0', 64), to_jsonb(%(canary)s::text), repeat('0', 64),
+            %(canary)s, now() + interval '1 day')""",
+    """INSERT INTO agents.approvals (company_id, id, run_id, conversation_id, private_to, agent_id, requester_id,
+            call_id, tool, tool_class, tool_hash, arguments, arguments_sha256, argument_shape, expires_at,
+            decision, decided_by, decided_session, decided_at)
+        VALUES (%(company)s, %(decided)s, %(run)s, %(conversation)s, %(private_to)s, %(agent)s, %(person)s, 'decided',
+            'web_fetch', 'egress', repeat('0', 64), to_jsonb(%(canary)s::text), repeat('0', 64), %(canary)s,
+            now() + interval '1 day', 'conversation', %(person)s, %(session)s, now())""",
+    """INSERT INTO agents.grants (company_id, approval_id, conversation_id, private_to, requester_id, tool, tool_hash,
+            argument_shape, given_by)
+        VALUES (%(company)s, %(decided)s, %(conversation)s, %(private_to)s, %(person)s, 'web_fetch', repeat('0', 64),
+            %(canary)s, %(person)s)""",
+    """INSERT INTO sandbox.egress_log (company_id, run_id, person_id, private_to, method, destination, outcome, purpose)
+        VALUES (%(company)s, %(run)s, %(person)s, %(private_to)s, 'GET', %(canary)s, 'answered', 'test')""",
+    """INSERT INTO jobs.procrastinate_jobs (queue_name, task_name, args)
+        VALUES ('runs', 'run_agent', jsonb_build_object('subject', %(run)s::uuid))""",
+)
