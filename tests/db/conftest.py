@@ -16,5 +16,6 @@ def owner(servers: Servers) -> Generator[Owner]:
 
 @pytest.fixture(scope="module")
 def estate(owner: Owner) -> Generator[Estate]:
-    yield build(owner)
-    clear(owner)
+    made = build(owner)
+    yield made
+    clear(owner, made)

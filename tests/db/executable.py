@@ -115,7 +115,8 @@ def _plausible(function: Function, place: int, an_id: str, company: Company) -> 
     by_name: dict[str, object] = {
         "kind": "session",
         "task": "run_agent",
-        "wanted": "sign_in",
+        "wanted": company.slug if function.name.startswith("tenancy.") else "sign_in",
+        "as_role": "support",
         "wanted_kind": None,
         "outcome": "sent",
         "email": company.people["founder"].email,

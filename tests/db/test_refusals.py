@@ -185,6 +185,7 @@ def _answer(connection: psycopg.Connection[tuple[Any, ...]], attempt: sql.Compos
     return "done"
 
 
+@pytest.mark.proves("2.4.2", "7.2.3")
 def test_no_role_can_leave_a_large_object(connection: psycopg.Connection[tuple[Any, ...]], owner: Owner) -> None:
     for attempt in ("SELECT lo_create(0)", "SELECT lo_from_bytea(0, 'left')", "SELECT lo_creat(-1)"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction(force_rollback=True):

@@ -95,16 +95,14 @@ def test_the_statistics_do_hold_them_for_those_who_may_read_all(estate: Estate, 
     found: dict[str, Any] | None = None
     with owner.transaction() as never:
         owner.execute("ALTER TABLE workspace.records NO FORCE ROW LEVEL SECURITY")
-        # All values, however many other tests have left there.
-        owner.execute("ALTER TABLE workspace.records ALTER COLUMN title SET STATISTICS 10000")
         owner.execute("ANALYZE workspace.records")
         found = owner.execute(
-            "SELECT concat(most_common_vals, histogram_bounds) AS common FROM pg_stats"
+            "SELECT concat(most_common_vals::text, histogram_bounds::text) AS kept FROM pg_stats"
             " WHERE schemaname = 'workspace' AND tablename = 'records' AND attname = 'title'"
         ).fetchone()
         raise Rollback(never)
     assert found is not None
-    assert estate.investor.canary in found["common"]
+    assert estate.investor.canary in found["kept"]
 
 
 @pytest.mark.proves("2.4.2")

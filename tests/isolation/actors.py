@@ -9,8 +9,8 @@ from operalta.settings import DatabaseRole
 from tests.isolation.estate import Company, Estate, Person
 
 IN_COMPANY: LiteralString = "SELECT * FROM scope.open_scope(%(session)s, %(slug)s)"
-AS_PERSON: LiteralString = "SELECT * FROM scope.open_person_scope(%(session)s)"
 AS_STAFF: LiteralString = "SELECT * FROM scope.open_staff_scope(%(session)s, %(slug)s)"
+AS_PERSON: LiteralString = "SELECT * FROM scope.open_person_scope(%(session)s)"
 AS_RUN: LiteralString = "SELECT * FROM scope.open_run_scope(%(run)s, %(claim)s)"
 
 
@@ -78,6 +78,11 @@ def run(kind: CompanyKind, role: Role) -> Actor:
     return Actor(f"agent of the {kind}'s {role}", DatabaseRole.WORKER, AS_RUN, role, kind, role, kind)
 
 
+def staff(kind: CompanyKind, role: StaffRole) -> Actor:
+    """Return somebody of the operator's staff, on a visit to a company."""
+    return Actor(f"{role} on a visit to the {kind}", DatabaseRole.WEB, AS_STAFF, role, kind, role)
+
+
 def bare(role: DatabaseRole) -> Actor:
     """Return a database role whose connection is used as it is."""
     return Actor(f"bare {role}", role)
@@ -87,6 +92,9 @@ STARTUP, INVESTOR = CompanyKind.STARTUP, CompanyKind.INVESTOR
 ACTORS: tuple[Actor, ...] = (
     *(member(kind, role) for kind in CompanyKind for role in Role),
     *(run(kind, role) for kind in CompanyKind for role in Role),
+    *(staff(kind, role) for kind in CompanyKind for role in StaffRole),
+    Actor("staff whose visit is over", DatabaseRole.WEB, AS_STAFF, "former visitor", STARTUP),
+    Actor("operator without a visit", DatabaseRole.WEB, AS_STAFF, "operator", STARTUP),
     Actor("observer here, founder there", DatabaseRole.WEB, IN_COMPANY, "guest", STARTUP, Role.OBSERVER),
     Actor("founder here, observer there", DatabaseRole.WEB, IN_COMPANY, "guest", INVESTOR, Role.FOUNDER),
     Actor("outsider at the startup", DatabaseRole.WEB, IN_COMPANY, Role.FOUNDER, STARTUP, None, INVESTOR),
@@ -98,11 +106,6 @@ ACTORS: tuple[Actor, ...] = (
     Actor("newcomer without a company", DatabaseRole.WEB, AS_PERSON, "newcomer"),
     Actor("operator outside any company", DatabaseRole.WEB, AS_PERSON, "operator"),
     Actor("operator at a company", DatabaseRole.WEB, IN_COMPANY, "operator", STARTUP),
-    Actor("support visiting the startup", DatabaseRole.WEB, AS_STAFF, "visitor", STARTUP, StaffRole.SUPPORT),
-    Actor("support visiting the investor", DatabaseRole.WEB, AS_STAFF, "visitor", INVESTOR, StaffRole.SUPPORT),
-    Actor("staff outside any company", DatabaseRole.WEB, AS_PERSON, "visitor"),
-    Actor("staff who passes for a member", DatabaseRole.WEB, IN_COMPANY, "visitor", STARTUP),
-    Actor("a member who passes for staff", DatabaseRole.WEB, AS_STAFF, Role.FOUNDER, STARTUP, None, STARTUP),
     *(bare(role) for role in DatabaseRole if role is not DatabaseRole.OWNER),
 )
 

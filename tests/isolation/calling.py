@@ -11,9 +11,9 @@ from functools import cache
 from typing import Any, LiteralString
 from uuid import UUID
 
-from operalta.access.rules import CompanyKind, Role
+from operalta.access.rules import CompanyKind, Role, StaffRole
 from operalta.web.entry import Audience
-from tests.conftest import World
+from tests.conftest import Member, World
 from tests.isolation.estate import Owner
 from tests.web.site import Answer, Client, Site
 from tests.web.test_declarations import Route, routes
@@ -29,7 +29,7 @@ A_FILE = b'--part\r\nContent-Disposition: form-data; name="file"; filename="matr
 # What is sent for a field of the API's bodies, whatever the route: its description says which fields there are.
 VALUES: dict[str, object] = {
     "code": "123456",
-    "company": NO_COMPANY,
+    "company": "c-nothing-here",
     "current_password": "correct horse battery staple",
     "decision": "denied",
     "email": "somebody@people.example",
@@ -38,7 +38,7 @@ VALUES: dict[str, object] = {
     "on_date": "2026-01-31",
     "password": "correct horse battery staple",
     "phone": NOBODY,
-    "reason": "To see what this route answers",
+    "reason": "Asked for by telephone",
     "role": "observer",
     "slug": "matrix",
     "status": "decided",
@@ -50,8 +50,8 @@ VALUES: dict[str, object] = {
 # The same for fields that are described by a schema of their own.
 _KEY = {"id": "eA", "rawId": "eA", "type": "public-key"}
 OBJECTS: dict[str, object] = {
-    "CreatedCredential": {**_KEY, "response": {"clientDataJSON": "eA", "attestationObject": "eA"}},
     "StaffRole": "support",
+    "CreatedCredential": {**_KEY, "response": {"clientDataJSON": "eA", "attestationObject": "eA"}},
     "SignedCredential": {
         **_KEY,
         "response": {"clientDataJSON": "eA", "authenticatorData": "eA", "signature": "eA"},
@@ -68,7 +68,7 @@ FORMS: dict[str, bytes] = {
     "/c/{company}/invitations": b"email=somebody%40people.example&role=observer",
     "/role": b"role=observer",
     "/hand-over": b"role=observer",
-    "/staff/visits": b"company=c-nothing-here&role=support&reason=To+see+what+this+route+answers&minutes=30",
+    "/staff/visits": b"company=c-nothing-here&role=support&reason=Asked+for+by+telephone&minutes=60",
     "/memory": b"kind=decision&title=Matrix",
     "/status": b"status=decided",
     "/supersede": b"title=Matrix",
@@ -82,7 +82,7 @@ QUERIES = {"/files/at": "?path=canary.md", "/supersede": "?expected=0"}
 
 @dataclass(frozen=True)
 class Plot:
-    """A company with a member of each role, somebody who was removed from it, and a row of each kind."""
+    """A company with a member and a visitor of each role, somebody who was removed from it, and a row of each kind."""
 
     kind: CompanyKind
     slug: str
@@ -130,12 +130,30 @@ def _make_plot(site: Site, owner: Owner, kind: CompanyKind) -> Plot:
     owner.execute("UPDATE tenancy.companies SET name = %s WHERE id = %s", (canary, company[0]))
     ids = _fill(clients[Role.FOUNDER], owner, company, canary)
     ids["person_id"] = str(members[Role.ADVISOR].person_id)
+    for role in StaffRole:
+        members[role] = _visitor(owner, company, role)
+        clients[role] = site.member(members[role])
+    visit = "SELECT id AS id FROM tenancy.staff_access WHERE company_id = %s ORDER BY id LIMIT 1"
+    ids["visit_id"] = _only(owner, visit, company[0])
     owner.execute(
         "UPDATE tenancy.memberships SET ended_at = now() WHERE company_id = %s AND person_id = %s",
         (company[0], members["removed"].person_id),
     )
     people = {name: member.person_id for name, member in members.items()}
     return Plot(kind, company[1], company[0], clients, people, ids, canary)
+
+
+def _visitor(owner: Owner, company: tuple[UUID, str], role: StaffRole) -> Member:
+    """Return somebody of the operator's staff whose visit to the company is open."""
+    visitor = World(owner).member(company)
+    owner.execute("DELETE FROM tenancy.memberships WHERE person_id = %s", (visitor.person_id,))
+    owner.execute("INSERT INTO identity.staff (person_id, role) VALUES (%s, %s)", (visitor.person_id, role))
+    owner.execute(
+        "INSERT INTO tenancy.staff_access (company_id, person_id, person_name, role, reason, expires_at)"
+        " VALUES (%s, %s, 'Visitor', %s, 'Asked for by telephone', now() + interval '1 hour')",
+        (company[0], visitor.person_id, role),
+    )
+    return visitor
 
 
 def _fill(founder: Client, owner: Owner, company: tuple[UUID, str], canary: str) -> dict[str, str]:
@@ -175,7 +193,6 @@ def _fill(founder: Client, owner: Owner, company: tuple[UUID, str], canary: str)
         "agent_id": agent,
         "approval_id": approval,
         "grant_id": grant,
-        "visit_id": _only(owner, _A_VISIT, canary, company[0]),
     }
 
 
@@ -185,13 +202,6 @@ INSERT INTO agents.approvals (company_id, id, run_id, conversation_id, agent_id,
 SELECT run.company_id, gen_random_uuid(), run.id, run.conversation_id, run.agent_id, run.person_id, 'call', 'web_fetch',
     'egress', repeat('0', 64), jsonb_build_object('url', %s::text), repeat('0', 64), %s, now() + interval '1 day'
 FROM agents.runs AS run WHERE run.id = %s RETURNING id AS id
-"""
-_A_VISIT: LiteralString = """
-WITH visitor AS (INSERT INTO identity.people (email, email_key, name)
-    SELECT address, address, 'Visitor' FROM concat(gen_random_uuid(), '@staff.example') AS address RETURNING id)
-INSERT INTO tenancy.staff_access (company_id, person_id, person_name, role, reason, expires_at)
-SELECT company.id, visitor.id, 'Visitor', 'support', %s || ' asked', now() + interval '1 hour'
-FROM visitor, tenancy.companies AS company WHERE company.id = %s RETURNING id AS id
 """
 _A_GRANT: LiteralString = """
 INSERT INTO agents.grants (company_id, approval_id, conversation_id, requester_id, tool, tool_hash, argument_shape,

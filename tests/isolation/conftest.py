@@ -8,7 +8,7 @@ from operalta.guard.limiter import Limiter
 from operalta.guard.rules import Rule, Subjects
 from tests.conftest import Servers
 from tests.isolation.calling import Plots, make_plots
-from tests.isolation.estate import Owner
+from tests.isolation.estate import Owner, forget
 from tests.web.site import Site, serving
 
 
@@ -37,5 +37,9 @@ def owner(servers: Servers) -> Generator[Owner]:
 
 
 @pytest.fixture(scope="module")
-def plots(site: Site, owner: Owner) -> Plots:
-    return make_plots(site, owner)
+def plots(site: Site, owner: Owner) -> Generator[Plots]:
+    made = make_plots(site, owner)
+    yield made
+    companies = (made.startup, made.investor)
+    people = [person for each in companies for person in each.people.values()]
+    forget(owner, [each.company_id for each in companies], people)

@@ -13,8 +13,8 @@ from uuid import UUID
 
 import psycopg
 
-from operalta.access.rules import CompanyKind, Role
-from tests.isolation.filling import A_COMPANY, OF_COMPANY, OF_CONVERSATION, OF_NOBODY, OF_PERSON
+from operalta.access.rules import CompanyKind, Role, StaffRole
+from tests.isolation.filling import A_VISIT, OF_COMPANY, OF_CONVERSATION, OF_NOBODY, OF_PERSON, THE_COMPANY
 
 Owner = psycopg.Connection[dict[str, Any]]
 Row = dict[str, Any]
@@ -72,8 +72,7 @@ class Estate:
     startup: Company
     investor: Company
     nobodys: Company
-    """No company at all, only people: a guest with a role in each company, a newcomer with none, the operator, and one
-    of the operator's staff who visits both."""
+    """No company at all, only people: a guest with a role in each, a newcomer with none, the operator, staff."""
 
     def company(self, kind: str) -> Company:
         """Return the company of one kind."""
@@ -91,27 +90,45 @@ def build(owner: Owner) -> Estate:
     with owner.transaction():
         for statement in OF_NOBODY:
             owner.execute(statement)
-        for name in ("guest", "newcomer", "operator", "visitor"):
+        for name in ("guest", "newcomer", "operator", *StaffRole, "former visitor"):
             _add_person(owner, estate.nobodys, name)
-        visitor = estate.nobodys.people["visitor"]
-        owner.execute("INSERT INTO identity.staff (person_id, role) VALUES (%s, 'support')", (visitor.id,))
         owner.execute(
             "UPDATE identity.people SET is_operator = true WHERE id = %s", (estate.nobodys.people["operator"].id,)
         )
         for company, role in ((estate.startup, Role.OBSERVER), (estate.investor, Role.FOUNDER)):
-            _add_company(owner, company, visitor)
+            _add_company(owner, company)
             _add_membership(owner, company, estate.nobodys.people["guest"], role)
+        _let_staff_in(owner, estate)
     return estate
 
 
-def clear(owner: Owner) -> None:
-    """Take away what other tests on the same server would stumble over: a log that nobody sealed, and queued work."""
+def clear(owner: Owner, estate: Estate | None = None) -> None:
+    """Take away what other tests on the same server would stumble over: rows, queued work, a log that nobody sealed."""
     owner.execute("TRUNCATE audit.events, audit.leaves, audit.nodes, audit.heads")
     owner.execute("TRUNCATE jobs.procrastinate_jobs, jobs.procrastinate_workers RESTART IDENTITY CASCADE")
     owner.execute("DELETE FROM delivery.outbox")
+    if estate is not None:
+        companies = (estate.startup, estate.investor, estate.nobodys)
+        people = [each.id for company in companies for each in company.people.values()]
+        forget(owner, [company.id for company in companies], people)
+        owner.execute("DELETE FROM identity.people WHERE id = ANY (%s)", (people,))
 
 
-def _add_company(owner: Owner, company: Company, visitor: Person) -> None:
+def forget(owner: Owner, companies: list[UUID], founders: list[UUID]) -> None:
+    """Delete these companies and all that these people have founded, with everything in them."""
+    facts = {"companies": companies, "founders": founders}
+    with owner.transaction():
+        owner.execute(
+            "DELETE FROM workspace.conversations WHERE company_id IN (SELECT id FROM tenancy.companies"
+            " WHERE id = ANY (%(companies)s) OR founded_by = ANY (%(founders)s))",
+            facts,
+        )
+        owner.execute(
+            "DELETE FROM tenancy.companies WHERE id = ANY (%(companies)s) OR founded_by = ANY (%(founders)s)", facts
+        )
+
+
+def _add_company(owner: Owner, company: Company) -> None:
     for name in (*Role, "removed"):
         _add_person(owner, company, name)
     founder = company.people[Role.FOUNDER]
@@ -134,9 +151,8 @@ def _add_company(owner: Owner, company: Company, visitor: Person) -> None:
         "canary": company.canary,
         "mark": company.mark,
         "founder": founder.id,
-        "visitor": visitor.id,
     }
-    owner.execute(A_COMPANY, facts)
+    owner.execute(THE_COMPANY, facts)
     for name, person in company.people.items():
         _add_membership(owner, company, person, Role.OBSERVER if name == "removed" else Role(name))
     for statement in OF_COMPANY:
@@ -149,6 +165,17 @@ def _add_company(owner: Owner, company: Company, visitor: Person) -> None:
         (company.id, company.people["removed"].id),
     )
     _add_conversation(owner, company, founder, None)
+
+
+def _let_staff_in(owner: Owner, estate: Estate) -> None:
+    """Open a visit of each staff role to each company, and one that is over."""
+    people = estate.nobodys.people
+    roles: dict[str, StaffRole] = {role: role for role in StaffRole} | {"former visitor": StaffRole.SUPPORT}
+    for name, role in roles.items():
+        owner.execute("INSERT INTO identity.staff (person_id, role) VALUES (%s, %s)", (people[name].id, role))
+        for company in (estate.startup, estate.investor):
+            facts = {"company": company.id, "person": people[name].id, "role": role, "canary": company.canary}
+            owner.execute(A_VISIT, facts | {"over": name == "former visitor"})
 
 
 def _add_person(owner: Owner, company: Company, name: str) -> None:

@@ -110,11 +110,11 @@ LAWS: Final[dict[str, tuple[Law, ...]]] = {
         ),
     ),
     "identity.sign_in_history": (read("web", OWN),),
+    "identity.staff": (read("web", OWN),),
     "identity.phones": (read("web", OWN),),
     "identity.authenticators": (read("web", OWN, None, "-sealed last_step"),),
     "identity.passkeys": (read("web", OWN, None, "-credential_id public_key sign_count transports"),),
     "identity.recovery_codes": (read("web", OWN, None, "-id digest"),),
-    "identity.staff": (read("web", OWN),),
     "identity.passwords": CLOSED,
     "identity.pending_sign_ups": CLOSED,
     "identity.links": CLOSED,
@@ -127,6 +127,7 @@ LAWS: Final[dict[str, tuple[Law, ...]]] = {
     "delivery.outbox": (read("web", "%(operator)s"),),
     # ── The company and its people ────────────────────────────────────────────────────────────────────
     "tenancy.companies": (read(BOTH, "id = %(company)s"),),
+    "tenancy.staff_access": (read("web", COMPANYS, May.MEMBERS_READ),),
     "tenancy.memberships": (
         read(BOTH, COMPANYS, May.MEMBERS_READ),
         change(
@@ -151,7 +152,6 @@ LAWS: Final[dict[str, tuple[Law, ...]]] = {
             revoked_at="now()",
         ),
     ),
-    "tenancy.staff_access": (read("web", COMPANYS, May.MEMBERS_READ),),
     "audit.events": (read("web", COMPANYS, May.AUDIT_READ),),
     "audit.leaves": (read("web", COMPANYS, May.AUDIT_READ),),
     # ── Its memory ────────────────────────────────────────────────────────────────────────────────────
@@ -329,6 +329,3 @@ BEYOND_COMPANIES: Final[dict[tuple[str, str], str]] = {
     ): "Mail that does not leave, on a deployment that is being tried.",
 }
 """Who may see rows of more than one company, and why. Nobody else ever does, whatever the law above says."""
-
-OF_NO_COMPANY: Final = frozenset({"identity.staff"})
-"""Tables of people that no company has rows in."""

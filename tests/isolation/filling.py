@@ -58,13 +58,16 @@ OF_PERSON: Final[tuple[LiteralString, ...]] = (
         VALUES (%(message)s, %(email)s, %(canary)s, %(canary)s)""",
 )
 
-A_COMPANY: Final[LiteralString] = """INSERT INTO tenancy.companies (id, slug, name, kind, founded_by)
+THE_COMPANY: Final[LiteralString] = """INSERT INTO tenancy.companies (id, slug, name, kind, founded_by)
     VALUES (%(company)s, %(slug)s, %(canary)s, %(kind)s, %(founder)s)"""
 
-# Its members are there by then.
+A_VISIT: Final[LiteralString] = """
+INSERT INTO tenancy.staff_access (company_id, person_id, person_name, role, reason, expires_at, ended_at)
+    VALUES (%(company)s, %(person)s, 'Visitor', %(role)s, %(canary)s, now() + interval '1 hour',
+        CASE WHEN %(over)s THEN now() END)"""
+
+# Its members are there already.
 OF_COMPANY: Final[tuple[LiteralString, ...]] = (
-    """INSERT INTO tenancy.staff_access (company_id, person_id, person_name, role, reason, expires_at)
-        VALUES (%(company)s, %(visitor)s, 'Visitor', 'support', %(canary)s || ' reason', now() + interval '1 hour')""",
     """INSERT INTO tenancy.invitations (company_id, id, email, email_key, role, invited_by)
         VALUES (%(company)s, %(invitation)s, %(canary)s || '@people.example', %(canary)s || '@people.example',
             'observer', %(founder)s)""",

@@ -10,6 +10,8 @@ from itertools import count, pairwise
 from typing import Any, LiteralString, cast
 from urllib.parse import parse_qsl, quote, urlencode
 
+from operalta.kernel.ids import PersonId
+from operalta.web import cookies
 from operalta.web.entry import Audience
 from operalta.workspace.rules import encode_cursor
 from tests.isolation.calling import FORM, FORMS, READING, Plot, json_body, path_of
@@ -33,7 +35,16 @@ class Injector:
     site: Site
     owner: Owner
     plot: Plot
+    _founder: Client = field(init=False)
     _numbers: Any = field(default_factory=lambda: count(1))
+
+    def __post_init__(self) -> None:
+        self.sign_in()
+
+    def sign_in(self) -> None:
+        """Take a new session for the founder: an access token lives ten minutes."""
+        self._founder = self.site.visitor()
+        self._founder.jar[cookies.ACCESS] = self.site.access_token(PersonId(self.plot.people["founder"]))
 
     def send(self, operation: Operation, parameter: Parameter, text: str) -> Answer:
         """Call a route with `text` as (part of) one of its parameters."""
@@ -66,7 +77,7 @@ class Injector:
     def _client(self, audience: Audience) -> Client:
         if audience is Audience.VISITOR:
             return self.site.visitor()
-        return Client(self.plot.founder.host, self.plot.founder.port, dict(self.plot.founder.jar))
+        return Client(self._founder.host, self._founder.port, dict(self._founder.jar))
 
     def _body(self, client: Client, operation: Operation, parameter: Parameter, text: str) -> tuple[str, bytes]:
         route, fresh = operation.route, self._fresh_values()
@@ -148,10 +159,14 @@ WITH person AS (INSERT INTO identity.people (email, email_key, name, verified_at
     given AS (INSERT INTO agents.grants (company_id, approval_id, conversation_id, requester_id, tool, tool_hash,
             argument_shape, given_by)
         SELECT %(company)s, id, conversation_id, %(founder)s, 'web_fetch', repeat('0', 64), '{}', %(founder)s
-        FROM approval RETURNING id)
+        FROM approval RETURNING id),
+    visit AS (INSERT INTO tenancy.staff_access (company_id, person_id, person_name, role, reason, expires_at)
+        SELECT %(company)s, id, 'Visitor', 'support', 'Asked for by telephone', now() + interval '1 hour' FROM person
+        RETURNING id)
 SELECT member.person_id, record.id AS record_id, file.id AS file_id, invitation.id AS invitation_id,
-    conversation.id AS conversation_id, run.id AS run_id, approval.id AS approval_id, given.id AS grant_id
-FROM member, record, file, invitation, conversation, run, approval, given
+    conversation.id AS conversation_id, run.id AS run_id, approval.id AS approval_id, given.id AS grant_id,
+    visit.id AS visit_id
+FROM member, record, file, invitation, conversation, run, approval, given, visit
 """
 
 

@@ -10,12 +10,12 @@ _TWINS: Final = str.maketrans({"'": "·", '"': "«", ";": ",", "%": "÷", "_": "
 USUAL: Final = ("k' OR '1'='1", "%_k');--%s")
 """Short enough for every field: a condition that always holds; wildcards, an end of the statement, a placeholder."""
 
-WILDCARDS: Final = ("%", "_")
-"""For what searches: a pattern that matches everything."""
+WILDCARD: Final = "%"
+"""For what searches: a pattern that matches everything. (Underscores stand in texts of our own.)"""
 
 CORPUS: Final = (
     *USUAL,
-    *WILDCARDS,
+    WILDCARD,
     "k'",
     "k''",
     "k\\'; --",

@@ -43,9 +43,9 @@ LAW: dict[Audience | May, str] = {
         POST /api/v1/auth/factors/phone/confirm
         POST /api/v1/auth/factors/recovery-codes                                  POST /api/v1/auth/factors/totp
         POST /api/v1/auth/factors/totp/confirm                                    POST /api/v1/auth/factors/passkey
-        POST /api/v1/auth/factors/passkey/confirm
-        GET /staff                           POST /staff/visits                   POST /staff/visits/{visit_id}/end
-        GET /api/v1/staff/companies          GET /api/v1/staff/visits             POST /api/v1/staff/visits
+        POST /api/v1/auth/factors/passkey/confirm                                 GET /staff
+        POST /staff/visits                   POST /staff/visits/{visit_id}/end    GET /api/v1/staff/companies
+        GET /api/v1/staff/visits             POST /api/v1/staff/visits
         DELETE /api/v1/staff/visits/{visit_id}
     """,
     # Every member; leaving is everybody's right, so ending a membership asks the service for more.
@@ -58,20 +58,20 @@ LAW: dict[Audience | May, str] = {
         GET /api/v1/companies/{company}/staff-visits
     """,
     May.MEMBERS_INVITE: """
+        POST /c/{company}/invitations/{invitation_id}/resend
         POST /c/{company}/invitations        POST /c/{company}/invitations/{invitation_id}/revoke
         GET /api/v1/companies/{company}/invitations
         POST /api/v1/companies/{company}/invitations
         DELETE /api/v1/companies/{company}/invitations/{invitation_id}
         POST /api/v1/companies/{company}/invitations/{invitation_id}/resend
-        POST /c/{company}/invitations/{invitation_id}/resend
     """,
     May.MEMBERS_MANAGE: """
-        POST /c/{company}/members/{person_id}/role
-        PUT /api/v1/companies/{company}/members/{person_id}/role
         POST /c/{company}/members/{person_id}/hand-over
         POST /api/v1/companies/{company}/members/{person_id}/hand-over
         POST /c/{company}/staff-visits/{visit_id}/end
         DELETE /api/v1/companies/{company}/staff-visits/{visit_id}
+        POST /c/{company}/members/{person_id}/role
+        PUT /api/v1/companies/{company}/members/{person_id}/role
     """,
     May.MEMORY_READ: """
         GET /c/{company}/memory              GET /c/{company}/memory/{record_id}
