@@ -9,11 +9,11 @@ import psycopg
 import pytest
 from psycopg.rows import tuple_row
 
-from operalta.access.rules import CompanyKind, Role
+from operalta.access.rules import CompanyKind, Role, StaffRole
 from operalta.db.pools import Pool
 from operalta.settings import DatabaseRole
 from tests.conftest import Servers
-from tests.isolation.actors import AS_PERSON, IN_COMPANY, Actor, member, run
+from tests.isolation.actors import AS_PERSON, IN_COMPANY, Actor, member, run, staff
 from tests.isolation.estate import Company, Estate, Owner
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -316,6 +316,26 @@ SELECT (SELECT count(*)::int FROM pg_cursors) AS cursors, nullif(current_setting
     current_setting('default_transaction_read_only') AS read_only,
     current_setting('default_transaction_isolation') AS isolation
 """
+
+
+@pytest.mark.proves("2.5.0", "7.2.3")
+def test_staff_who_become_members_while_they_look_stay_staff(servers: Servers, estate: Estate, owner: Owner) -> None:
+    actor = staff(CompanyKind.STARTUP, StaffRole.SUPPORT)
+    facts = {"company": estate.startup.id, "person": actor.person_in(estate).id}
+    with connected(servers, actor) as connection:
+        bind(connection, actor, estate)
+        owner.execute(
+            "INSERT INTO tenancy.memberships (company_id, person_id, role) VALUES (%(company)s, %(person)s, 'founder')",
+            facts,
+        )
+        try:
+            assert only(connection, "SELECT scope.may('memory:write')") is False
+            for table in ("workspace.records SET status", "agents.agents SET name", "tenancy.memberships SET role"):
+                assert connection.execute(f"UPDATE {table} = 'observer'".encode()).rowcount == 0, table
+        finally:
+            owner.execute(
+                "DELETE FROM tenancy.memberships WHERE company_id = %(company)s AND person_id = %(person)s", facts
+            )
 
 
 @pytest.mark.proves("2.4.2", "2.5.0")

@@ -63,7 +63,8 @@ class Injector:
         elif parameter.place == HEADER:
             headers[parameter.last] = _as_header(f"a-key-{next(self._numbers)}-{text}")
         elif parameter.place == COOKIE:
-            client.jar[parameter.last] = _as_header(text)
+            client.jar |= dict.fromkeys((cookies.DEVICE, cookies.REFRESH, cookies.TICKET), _as_header(text))
+            headers["User-Agent"] = _as_header(text)
         path = path_of(route, known.pop("company"), known)
         path, _, present = path.partition("?")
         query = dict(parse_qsl(present)) | query

@@ -107,8 +107,8 @@ def test_application_and_database_decide_alike(
         for actor in (staff(kind, role),) if isinstance(role, StaffRole) else (member(kind, role), run(kind, role)):
             with seated(actor, servers, estate, ground) as seat:
                 answers = seat.connection.execute(
-                    "SELECT wanted, scope.may(wanted), %s = ANY (scope.roles_permitted(wanted))"
-                    " FROM unnest(%s::text[]) AS wanted",
+                    "SELECT wanted, scope.may(wanted) AND scope.company_permitting(wanted) = scope.scope_company(),"
+                    " %s = ANY (scope.roles_permitted(wanted)) FROM unnest(%s::text[]) AS wanted",
                     (role, [*Permission]),
                 ).fetchall()
             assert answers == [(name, allowed, allowed) for name, allowed in decided], (kind, role)

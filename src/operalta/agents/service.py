@@ -109,7 +109,7 @@ class Approval:
 
 async def list_agents(scope: Scope) -> tuple[Agent, ...]:
     """Return the company's agents."""
-    require(scope, Permission.AGENTS_RUN)
+    require(scope, Permission.AGENTS_READ)
     return tuple(_agent(row) for row in await store.agents(scope))
 
 
