@@ -7,7 +7,7 @@ a `Scope` and nothing else, so data cannot be reached without one.
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -106,16 +106,7 @@ async def open_company_scope(pool: Pool, secret: str, company: str, origin: Orig
         if row["company_id"] is None:
             yield Scope(await _visiting(connection, secret, company), connection, origin)
             return
-        actor = Actor(
-            kind=ActorKind.PERSON,
-            person_id=PersonId(row["person_id"]),
-            session_id=SessionId(row["session_id"]),
-            company_id=CompanyId(row["company_id"]),
-            company_slug=row["company_slug"],
-            company_kind=row["company_kind"],
-            role=row["role"],
-            is_operator=row["is_operator"],
-        )
+        actor = replace(_in_company(row, ActorKind.PERSON), is_operator=row["is_operator"])
         yield Scope(actor, connection, origin)
 
 
@@ -129,16 +120,7 @@ async def _visiting(connection: Connection, secret: str, company: str) -> Actor:
     )
     if row is None:
         raise NoSuchCompany
-    return Actor(
-        kind=ActorKind.STAFF,
-        person_id=PersonId(row["person_id"]),
-        session_id=SessionId(row["session_id"]),
-        company_id=CompanyId(row["company_id"]),
-        company_slug=row["company_slug"],
-        company_kind=row["company_kind"],
-        role=row["role"],
-        staff_until=row["until"],
-    )
+    return replace(_in_company(row, ActorKind.STAFF), staff_until=row["until"])
 
 
 @asynccontextmanager
@@ -156,17 +138,21 @@ async def open_run_scope(pool: Pool, run: UUID, claim: str) -> AsyncGenerator[Sc
         )
         if row is None:
             raise ClaimLost
-        actor = Actor(
-            kind=ActorKind.RUN,
-            person_id=PersonId(row["person_id"]),
-            session_id=SessionId(row["session_id"]),
-            company_id=CompanyId(row["company_id"]),
-            company_slug=row["company_slug"],
-            company_kind=row["company_kind"],
-            role=row["role"],
-            run_id=RunId(run),
-        )
+        actor = replace(_in_company(row, ActorKind.RUN), run_id=RunId(run))
         yield Scope(actor, connection, Origin(address="worker"))
+
+
+def _in_company(row: Row, kind: ActorKind) -> Actor:
+    """Return who acts in a company, as the opening function has found."""
+    return Actor(
+        kind=kind,
+        person_id=PersonId(row["person_id"]),
+        session_id=SessionId(row["session_id"]),
+        company_id=CompanyId(row["company_id"]),
+        company_slug=row["company_slug"],
+        company_kind=row["company_kind"],
+        role=row["role"],
+    )
 
 
 async def _first(connection: Connection, query: LiteralString, parameters: Parameters) -> Row | None:
