@@ -29,28 +29,6 @@ BEGIN
         says || concat_ws('|', pg_backend_pid(), extract(epoch FROM transaction_timestamp()))), true);
 END $$;
 
--- What the scope says, verified, or NULL: forged, replayed in another transaction or backend, or absent. For functions alone.
-CREATE OR REPLACE FUNCTION scope.verified() RETURNS text LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path = '' SET client_min_messages = error SET debug_print_parse = off SET debug_print_rewritten = off
-    SET debug_print_plan = off
-AS $$
-DECLARE
-    bound text := current_setting('operalta.scope', true);
-    says text := left(bound, -64);
-    inner_key bytea;
-    outer_key bytea;
-BEGIN
-    SELECT inner_pad, outer_pad INTO inner_key, outer_key FROM scope.key WHERE server_start = pg_postmaster_start_time();
-    -- Digests are compared, not the values, so that the time it takes tells nothing about the signature.
-    IF sha256(convert_to(right(bound, 64), 'UTF8')) = sha256(convert_to(encode(
-        sha256(outer_key || sha256(inner_key || convert_to(
-            says || concat_ws('|', pg_backend_pid(), extract(epoch FROM transaction_timestamp())), 'UTF8'))), 'hex'), 'UTF8'))
-    THEN
-        RETURN says;
-    END IF;
-    RETURN NULL;
-END $$;
-
 -- One part of the scope, or NULL.
 CREATE OR REPLACE FUNCTION scope.part(which integer) RETURNS text LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = '' SET client_min_messages = error SET debug_print_parse = off SET debug_print_rewritten = off
@@ -69,11 +47,29 @@ BEGIN
     RETURN coalesce(position(',' || wanted || ',' IN split_part(scope.verified(), '|', 9)) > 0, false);
 END $$;
 
+RESET ROLE;
+
+-- What the scope says, verified, or NULL: forged, replayed in another transaction or backend, or absent. For functions alone.
+CREATE FUNCTION scope.verified() RETURNS text LANGUAGE plpgsql STABLE SECURITY DEFINER AS $$
+DECLARE
+    bound text := current_setting('operalta.scope', true);
+    says text := left(bound, -64);
+    inner_key bytea;
+    outer_key bytea;
+BEGIN
+    SELECT inner_pad, outer_pad INTO inner_key, outer_key FROM scope.key WHERE server_start = pg_postmaster_start_time();
+    -- Digests are compared, not the values, so that the time it takes tells nothing about the signature.
+    IF sha256(convert_to(right(bound, 64), 'UTF8')) = sha256(convert_to(encode(
+        sha256(outer_key || sha256(inner_key || convert_to(
+            says || concat_ws('|', pg_backend_pid(), extract(epoch FROM transaction_timestamp())), 'UTF8'))), 'hex'), 'UTF8'))
+    THEN
+        RETURN says;
+    END IF;
+    RETURN NULL;
+END $$;
+
 -- The scope's company where its role holds a permission; NULL elsewhere. Read policies compare with it.
-CREATE OR REPLACE FUNCTION scope.company_permitting(wanted text) RETURNS uuid LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path = '' SET client_min_messages = error SET debug_print_parse = off SET debug_print_rewritten = off
-    SET debug_print_plan = off
-AS $$
+CREATE FUNCTION scope.company_permitting(wanted text) RETURNS uuid LANGUAGE plpgsql STABLE SECURITY DEFINER AS $$
 DECLARE
     says text := scope.verified();
 BEGIN
@@ -82,7 +78,6 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
-RESET ROLE;
 GRANT EXECUTE ON FUNCTION scope.company_permitting TO operalta_web, operalta_worker;
 
 -- ── Read policies ──────────────────────────────────────────────────────────────────────────────────────
