@@ -228,7 +228,7 @@ security.SecurityLayer._add_headers = without
         yield
 
 
-@saboteur("3.3.2", spares=("2.3.2", "3.3.1"), soak=True)
+@saboteur("3.3.2", spares=("1.1.1", "2.4.1"), soak=True)
 def other_sites_may_act(stage: Stage) -> Generator[None]:
     patch = """
 from operalta.web import security
