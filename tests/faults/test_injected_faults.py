@@ -75,9 +75,13 @@ class Stand:
             time.sleep(0.02)
 
     def calls(self) -> list[Answer]:
-        """Requests of pages and of the API through every layer, with the marker wherever they can carry it."""
+        """Requests of pages and of the API through every layer, with the marker wherever they can carry it.
+
+        The visitor comes for the first time, each time.
+        """
         marker, inside = self.marker, f"/companies/{self.slug}"
         carried = {"User-Agent": marker, "X-Marker": marker, "Referer": f"{self.web.base_url}/?{marker}"}
+        self.visitor.jar.clear()
         for client in (self.member, self.visitor):
             client.jar["marker"] = marker
         credentials = {"email": f"{marker}@people.example", "password": f"{marker} in a password"}

@@ -217,17 +217,19 @@ def _sign_up_page(entry: VisitorEntry, form: dict[str, str], next_path: str, ref
 
 
 def _sign_in_page(entry: VisitorEntry, form: dict[str, str], next_path: str, refusal: Refusal | None) -> HTMLResponse:
-    device = known_or_new_device(entry.device)
-    if device != entry.device:
-        # Given now, and not by the first of two requests: script asks for passkeys while the form may be on its way.
-        remember_session(entry.request, SessionCookies(device=device))
     context = {
         "form": form,
         "next": next_path,
         "destination": safe_next(next_path) if next_path else "/companies",
         "sign_up_is_open": entry.services.settings.sign_up is SignUp.OPEN,
     }
-    return _form_page(entry, "pages/sign_in.html", context, refusal)
+    page = _form_page(entry, "pages/sign_in.html", context, refusal)
+    device = known_or_new_device(entry.device)
+    if device != entry.device:
+        # Given now, and not by the first of two requests: script asks for passkeys while the form may be on its way.
+        # Given with the form alone: the answer to a fault sets nothing.
+        remember_session(entry.request, SessionCookies(device=device))
+    return page
 
 
 def _reset_confirm_page(entry: VisitorEntry, token: str, refusal: Refusal | None) -> HTMLResponse:
