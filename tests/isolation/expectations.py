@@ -221,10 +221,12 @@ LAWS: Final[dict[str, tuple[Law, ...]]] = {
             BOTH,
             COMPANYS,
             May.FILES_WRITE,
-            "-company_id id path created_at",
+            "-company_id id created_at",
             changed_by=SELF,
             run_id=SELF_RUN,
         ),
+        # For good, from the bin alone, and never by a run.
+        delete("web", COMPANYS + " AND deleted_at IS NOT NULL", May.FILES_WRITE),
     ),
     "workspace.file_versions": (
         read(BOTH, COMPANYS, May.FILES_READ),
@@ -256,7 +258,7 @@ LAWS: Final[dict[str, tuple[Law, ...]]] = {
     ),
     "agents.agents": (
         read(BOTH, COMPANYS, May.AGENTS_READ),
-        change("web", COMPANYS, May.AGENTS_MANAGE, "name purpose instructions tools limits updated_at"),
+        change("web", COMPANYS, May.AGENTS_MANAGE, "name purpose instructions tools limits directories updated_at"),
     ),
     "agents.runs": (
         read(BOTH, SHARED, May.AGENTS_RUN, "-claim_digest claim_expires_at"),

@@ -11,7 +11,7 @@ from operalta.db.scope import Scope
 from operalta.kernel.ids import FileId
 from operalta.sandbox.errors import LinkRefused
 from operalta.workspace.errors import FileDamaged
-from operalta.workspace.files import service
+from operalta.workspace.files import deletion, service
 from operalta.workspace.files.file_store import FileStore
 from operalta.workspace.files.rules import Content
 from tests.conftest import Member
@@ -65,7 +65,7 @@ async def test_a_deletion_that_fails_deletes_nothing(office: Office, scope_of: O
     async with scope_of(office.founder) as scope:
         kept = await service.upload(scope, files, "plan.md", b"zebra")
     with pytest.raises(PulledPlug):
-        await _fail_after(scope_of(office.founder), lambda scope: service.delete(scope, files, kept.id))
+        await _fail_after(scope_of(office.founder), lambda scope: deletion.delete(scope, files, kept.id))
     async with scope_of(office.founder) as scope:
         assert (await service.read_text(scope, files, "plan.md")).text == "zebra"
 

@@ -12,7 +12,7 @@ from operalta.kernel.ids import FileId, new_id
 from operalta.sandbox.errors import FileTooLarge, InvalidPath, NeverWritable, NoSuchFile, WorkspaceFull
 from operalta.sandbox.files import FileLimits, Workspace
 from operalta.workspace.errors import NameInTheWay, NotText
-from operalta.workspace.files import service
+from operalta.workspace.files import deletion, service
 from operalta.workspace.files.file_store import FileStore
 from operalta.workspace.files.rules import FileOrigin, StoredFile
 from tests.conftest import Member
@@ -59,9 +59,9 @@ async def test_a_deleted_file_leaves_its_versions_and_its_name_is_free(
 ) -> None:
     async with scope_of(office.founder) as scope:
         gone = await service.upload(scope, files, "a/b/c.txt", b"zebra")
-        await service.delete(scope, files, gone.id)
+        await deletion.delete(scope, files, gone.id)
         for attempt in (
-            service.delete(scope, files, gone.id),
+            deletion.delete(scope, files, gone.id),
             service.download(scope, files, gone.id),
             service.read_text(scope, files, "a/b/c.txt"),
         ):
@@ -129,7 +129,7 @@ async def test_another_company_sees_no_file_and_shares_no_folder(
             service.get(scope, files, ours.id),
             service.download(scope, files, ours.id),
             service.download(scope, files, ours.id, 1),
-            service.delete(scope, files, ours.id),
+            deletion.delete(scope, files, ours.id),
             service.read_text(scope, files, "plan.md"),
         ):
             with pytest.raises(NoSuchFile):
@@ -158,7 +158,7 @@ async def test_readers_cannot_write_and_observers_cannot_read_by_the_service_nor
             for attempt in (
                 service.upload(scope, files, "mine.md", b"x"),
                 service.write_text(scope, files, "mine.md", "x"),
-                service.delete(scope, files, ours.id),
+                deletion.delete(scope, files, ours.id),
             ):
                 with pytest.raises(NotAllowed):
                     await attempt
@@ -282,11 +282,11 @@ async def test_a_store_narrowed_to_folders_reaches_nothing_else(
                 service.get(scope, narrow, file.id),
                 service.download(scope, narrow, file.id),
                 service.download(scope, narrow, file.id, 1),
-                service.delete(scope, narrow, file.id),
+                deletion.delete(scope, narrow, file.id),
             ):
                 with pytest.raises(NoSuchFile):
                     await attempt
-        await service.delete(scope, narrow, inside.id)
+        await deletion.delete(scope, narrow, inside.id)
     with pytest.raises(NotAllowed):
         narrow.narrowed_to("board")
 

@@ -70,7 +70,10 @@ class Action(StrEnum):
     METRIC_CHANGED = "metric.changed"
     METRIC_POINT_RECORDED = "metric.point_recorded"
     FILE_WRITTEN = "file.written"
+    FILE_MOVED = "file.moved"
     FILE_DELETED = "file.deleted"
+    FILE_RESTORED = "file.restored"
+    FILE_DELETED_FOR_GOOD = "file.deleted_for_good"
     ARTIFACT_WRITTEN = "artifact.written"
     ARTIFACT_DELETED = "artifact.deleted"
 

@@ -79,7 +79,7 @@ SIGNIN = Rights(
 WEB = Rights(
     schemas="agents assurance audit delivery identity sandbox scope tenancy workspace",
     tables={
-        "agents.agents": "SELECT, UPDATE (instructions, limits, name, purpose, tools, updated_at)",
+        "agents.agents": "SELECT, UPDATE (directories, instructions, limits, name, purpose, tools, updated_at)",
         "agents.approvals": "SELECT, UPDATE (decided_at, decided_by, decided_session, decision)",
         "agents.grants": (
             "SELECT, INSERT (approval_id, argument_shape, company_id, conversation_id, given_by, private_to, "
@@ -124,8 +124,8 @@ WEB = Rights(
         ),
         "workspace.file_versions": "SELECT, INSERT (changed_by, company_id, file_id, run_id, sha256, size, version)",
         "workspace.files": (
-            "SELECT, INSERT (changed_by, company_id, content_type, id, origin, path, run_id, sha256, size), "
-            "UPDATE (changed_at, changed_by, content_type, deleted_at, origin, run_id, sha256, size, version)"
+            "SELECT, DELETE, INSERT (changed_by, company_id, content_type, id, origin, path, run_id, sha256, size), "
+            "UPDATE (changed_at, changed_by, content_type, deleted_at, origin, path, run_id, sha256, size, version)"
         ),
         "workspace.messages": (
             "SELECT, INSERT (author_kind, body, company_id, conversation_id, id, idempotency_key, person_id, "
@@ -198,7 +198,7 @@ WORKER = Rights(
         "workspace.file_versions": "SELECT, INSERT (changed_by, company_id, file_id, run_id, sha256, size, version)",
         "workspace.files": (
             "SELECT, INSERT (changed_by, company_id, content_type, id, origin, path, run_id, sha256, size), "
-            "UPDATE (changed_at, changed_by, content_type, deleted_at, origin, run_id, sha256, size, version)"
+            "UPDATE (changed_at, changed_by, content_type, deleted_at, origin, path, run_id, sha256, size, version)"
         ),
         "workspace.messages": (
             "SELECT, INSERT (author_kind, body, company_id, conversation_id, id, idempotency_key, person_id, "

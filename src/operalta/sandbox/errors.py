@@ -3,7 +3,7 @@
 No text tells what lies behind a name: neither a path of this machine nor an address that a host resolves to.
 """
 
-from operalta.kernel.errors import InvalidInput, NotAllowed, NotFound, TooLarge, Unavailable
+from operalta.kernel.errors import Conflict, InvalidInput, NotAllowed, NotFound, TooLarge, Unavailable
 
 
 class InvalidPath(InvalidInput):
@@ -44,6 +44,10 @@ class DirectoryNotEmpty(NotAllowed):
 
 class NoSuchFile(NotFound):
     """There is no file of this name."""
+
+
+class NameTaken(Conflict):
+    """There is something of this name already, and it is not replaced. Choose another name."""
 
 
 class FileTooLarge(TooLarge):

@@ -1,4 +1,4 @@
-"""The files of one workspace on disk: read, written, listed, deleted below one directory, and nowhere else.
+"""The files of one workspace on disk: read, written, moved, listed, deleted below one directory, and nowhere else.
 
 All functions are synchronous and quick; callers on an event loop run them in a thread. One `Workspace` may
 be used by several threads. Limits on count and total size hold between processes too, through a lock on the
@@ -21,7 +21,7 @@ from typing import NoReturn, Self
 
 from operalta.kernel.errors import Refusal
 from operalta.sandbox import errors
-from operalta.sandbox.openat2 import open_beneath, require_openat2
+from operalta.sandbox.openat2 import open_beneath, rename_within, require_openat2
 from operalta.sandbox.rules import (
     TEMPORARY_PREFIX,
     WorkspacePath,
@@ -49,6 +49,7 @@ _REFUSALS: dict[int, type[Refusal]] = {
     errno.EISDIR: errors.NotARegularFile,
     errno.ENXIO: errors.NotARegularFile,
     errno.ENODEV: errors.NotARegularFile,
+    errno.EEXIST: errors.NameTaken,
     errno.ENOTEMPTY: errors.DirectoryNotEmpty,
     errno.ENAMETOOLONG: errors.InvalidPath,
     errno.EINVAL: errors.InvalidPath,
@@ -153,17 +154,38 @@ class Workspace:
     def write_bytes(self, path: str, content: bytes, *, make_parents: bool = True) -> FileEntry:
         """Write a file whole: readers see the old content or the new; a failure leaves the old in place."""
         target = self._changeable(path)
-        if len(content) > self.limits.file_bytes:
-            raise errors.FileTooLarge(f"A file may have at most {self.limits.file_bytes} bytes.")
+        self._require_size(len(content))
         with self._locked():
+            return self._put(target, content, make_parents=make_parents)
+
+    def append_bytes(self, path: str, content: bytes, *, make_parents: bool = True) -> FileEntry:
+        """Put `content` behind what a file holds, or into a new file: whole or not at all, as `write_bytes` does."""
+        target = self._changeable(path)
+        self._require_size(len(content))
+        with self._locked():
+            try:
+                before = self.read_bytes(path)
+            except errors.NoSuchFile:
+                before = b""
+            self._require_size(len(before) + len(content))
+            return self._put(target, before + content, make_parents=make_parents)
+
+    def move(self, path: str, to: str, *, make_parents: bool = True) -> FileEntry:
+        """Give a file another name. What has that name already is not replaced: raise NameTaken."""
+        source, target = self._changeable(path), self._changeable(to)
+        with self._locked():
+            with self._opened(source.parent, _DIRECTORY) as parent:
+                if _ordinary_at(parent, source.name) is None:
+                    raise errors.NoSuchFile
             if make_parents:
                 self._make_directories(target.parent)
-            with self._opened(target.parent, _DIRECTORY) as parent:
-                replaced = _ordinary_at(parent, target.name)
-                self._require_room(len(content), replaced)
-                with _mapped():
-                    _replace(parent, target.name, content)
-                    return _entry(target, os.stat(target.name, dir_fd=parent, follow_symlinks=False))
+            with (
+                self._opened(source.parent, _DIRECTORY) as parent,
+                self._opened(target.parent, _DIRECTORY) as new_parent,
+                _mapped(),
+            ):
+                rename_within(parent, source.name, new_parent, target.name)
+                return _entry(target, os.stat(target.name, dir_fd=new_parent, follow_symlinks=False))
 
     def make_directories(self, path: str) -> None:
         """Make the directory `path` and those above it, where they are missing."""
@@ -238,6 +260,20 @@ class Workspace:
         with self._opened(_ROOT, _DIRECTORY) as descriptor:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
+
+    def _put(self, target: WorkspacePath, content: bytes, *, make_parents: bool) -> FileEntry:
+        if make_parents:
+            self._make_directories(target.parent)
+        with self._opened(target.parent, _DIRECTORY) as parent:
+            replaced = _ordinary_at(parent, target.name)
+            self._require_room(len(content), replaced)
+            with _mapped():
+                _replace(parent, target.name, content)
+                return _entry(target, os.stat(target.name, dir_fd=parent, follow_symlinks=False))
+
+    def _require_size(self, size: int) -> None:
+        if size > self.limits.file_bytes:
+            raise errors.FileTooLarge(f"A file may have at most {self.limits.file_bytes} bytes.")
 
     def _make_directories(self, path: WorkspacePath) -> None:
         for depth in range(1, len(path.parts) + 1):

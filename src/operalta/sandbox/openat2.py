@@ -1,7 +1,7 @@
 """`openat2`: the kernel resolves a name below a directory, in one call that no swapped link can outrun.
 
 Linux 5.6 and newer. The C library has no wrapper, so the system call is made by its number, which is the
-same on every architecture that we run on. See openat2(2).
+same on every architecture that we run on. See openat2(2). For `renameat2` it has one.
 """
 
 import ctypes
@@ -16,6 +16,7 @@ _OPENAT2 = 437
 _NO_MAGICLINKS = 0x02
 _NO_SYMLINKS = 0x04
 _BENEATH = 0x08
+_NO_REPLACING = 0x01  # RENAME_NOREPLACE
 _ATTEMPTS = 64  # EAGAIN: something below moved while the kernel looked; it asks to be called again
 _ARCHITECTURES = frozenset({"x86_64", "aarch64", "riscv64", "ppc64le", "s390x", "armv7l", "i686"})
 
@@ -43,6 +44,27 @@ def open_beneath(directory: int, name: str, flags: int, mode: int = 0) -> int:
         if number not in {errno.EAGAIN, errno.EINTR}:
             raise OSError(number, os.strerror(number))
     raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+
+@upholds("5.2.3")
+def rename_within(from_directory: int, name: str, to_directory: int, new_name: str) -> None:
+    """Give the entry `name` of one open directory the name `new_name` in another, in one step.
+
+    Both names are single parts. What is moved is the entry itself, never what a link leads to, and nothing is
+    replaced: raise OSError as renameat2(2) does; EEXIST means that the new name is taken.
+    """
+    outcome = _libc.renameat2(
+        ctypes.c_int(from_directory),
+        ctypes.c_char_p(os.fsencode(name)),
+        ctypes.c_int(to_directory),
+        ctypes.c_char_p(os.fsencode(new_name)),
+        ctypes.c_uint(_NO_REPLACING),
+    )
+    if outcome != 0:
+        number = ctypes.get_errno()
+        # The file system cannot promise to replace nothing; the names are not at fault.
+        number = errno.ENOSYS if number == errno.EINVAL else number
+        raise OSError(number, os.strerror(number))
 
 
 def require_openat2(directory: int) -> None:

@@ -29,6 +29,9 @@ NEVER_WRITABLE = frozenset({
     ".docker", ".kube", ".config", ".local", ".pgpass",
     ".cargo", ".condarc", ".gemrc", ".m2", ".npmrc", ".pip", ".pnpmfile.cjs", ".pypirc", ".yarnrc",
     ".yarnrc.yml", ".pre-commit-config.yaml", ".pythonrc", ".pdbrc", ".gdbinit", ".lldbinit",
+    ".bazelrc", ".curlrc", ".forward", ".gdbearlyinit", ".ghci", ".irbrc", ".mailcap", ".mise.toml", ".my.cnf",
+    ".mylogin.cnf", ".ocamlinit", ".procmailrc", ".pryrc", ".psqlrc", ".renviron", ".rprofile", ".sqliterc",
+    ".terraformrc", ".wgetrc", ".xinitrc", ".xserverrc", ".git-credentials", ".hgrc", ".npm", ".yarn", ".eslintrc.js",
     ".emacs", ".emacs.d", ".exrc", ".nvim", ".vim", ".vimrc", ".nanorc", ".editrc", ".screenrc", ".tmux.conf",
     ".idea", ".vscode", ".devcontainer", ".devcontainer.json", ".fleet", ".zed",
     ".aider.conf.yml", ".amazonq", ".claude", ".claude.json", ".clinerules", ".codex", ".continue", ".cursor",
@@ -90,6 +93,18 @@ def check_declared(path: WorkspacePath, declared: tuple[WorkspacePath, ...]) -> 
     """Raise NotDeclared unless `path` lies at or below one of the `declared` directories."""
     if not any(path.parts[: len(directory.parts)] == directory.parts for directory in declared):
         raise NotDeclared
+
+
+@upholds("5.2.1")
+def declared_in_both(first: tuple[WorkspacePath, ...], second: tuple[WorkspacePath, ...]) -> tuple[WorkspacePath, ...]:
+    """Return the directories that lie at or below one of each: of two that hold each other, the inner."""
+    inner = [
+        max(one, other, key=lambda directory: len(directory.parts))
+        for one in first
+        for other in second
+        if all(mine == theirs for mine, theirs in zip(one.parts, other.parts, strict=False))
+    ]
+    return tuple(dict.fromkeys(inner))
 
 
 @upholds("5.2.1")

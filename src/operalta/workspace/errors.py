@@ -39,6 +39,10 @@ class NameInTheWay(Conflict):
     """A file cannot lie inside another file, nor take a folder's name. Choose another name."""
 
 
+class NotInTheBin(Conflict):
+    """This file is not in the bin. Load the page again to see where it is."""
+
+
 class NoSuchConversation(NotFound):
     """There is no such conversation, or it is not yours to see."""
 

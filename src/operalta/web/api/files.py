@@ -14,7 +14,7 @@ from operalta.kernel.ids import FileId
 from operalta.web.api.models import REFUSALS, USUAL_PAGE_SIZE, Cursor, Listing, PageSize, Shown
 from operalta.web.entry import CompanyEntry, InCompany
 from operalta.web.transfers import attachment, read_upload
-from operalta.workspace.files import service
+from operalta.workspace.files import deletion, service
 from operalta.workspace.files.rules import LONGEST_PATH, FileOrigin, FileWithVersions
 
 router = APIRouter(prefix="/companies/{company}/files", tags=["files"], responses=REFUSALS)
@@ -149,4 +149,4 @@ async def download(
 async def delete(entry: Writing, file_id: UUID) -> None:
     """Delete a file. Its versions stay."""
     async with entry.scope() as scope:
-        await service.delete(scope, entry.services.files, FileId(file_id))
+        await deletion.delete(scope, entry.services.files, FileId(file_id))

@@ -17,7 +17,7 @@ from operalta.web.presentation import form_errors, go_to, page
 from operalta.web.problems import status_of
 from operalta.web.transfers import attachment, read_upload
 from operalta.workspace.errors import FileDamaged, NotText
-from operalta.workspace.files import service
+from operalta.workspace.files import deletion, service
 from operalta.workspace.files.file_store import FileStore
 from operalta.workspace.files.rules import FileOrigin, FileVersion, StoredFile
 from operalta.workspace.rules import LARGEST_PAGE
@@ -111,7 +111,7 @@ async def download(
 async def delete(entry: Writing, file_id: UUID) -> Response:
     """Delete a file."""
     async with entry.scope() as scope:
-        await service.delete(scope, entry.services.files, FileId(file_id))
+        await deletion.delete(scope, entry.services.files, FileId(file_id))
     return go_to(f"/c/{entry.company}/files", "deleted")
 
 

@@ -19,12 +19,14 @@ from operalta.sandbox.errors import (
     DirectoryNotEmpty,
     FileTooLarge,
     InvalidPath,
+    NameTaken,
     NoSuchFile,
     NotADirectory,
     NotARegularFile,
+    NotDeclared,
 )
 from operalta.sandbox.files import FileKind, FileLimits, Workspace
-from operalta.sandbox.rules import WorkspacePath, check_declared, check_writable, parse_path
+from operalta.sandbox.rules import WorkspacePath, check_declared, check_writable, declared_in_both, parse_path
 from operalta.terms.registry import upholds
 from operalta.workspace.errors import FileDamaged
 from operalta.workspace.files.rules import LONGEST_PATH, Content, folders_above
@@ -49,10 +51,16 @@ class FileStore:
         self._declared = tuple(parse_path(name) for name in directories) or (WorkspacePath(()),)
 
     def narrowed_to(self, *directories: str) -> "FileStore":
-        """Return the same store with nothing but `directories`, each below what this one reaches."""
-        for directory in directories:
-            check_declared(parse_path(directory), self._declared)
-        return FileStore(self._workspaces, self.limits, directories)
+        """Return the same store with no more than `directories`, and of those no more than this one reaches.
+
+        Raise NotDeclared where nothing would be left.
+        """
+        common = declared_in_both(self._declared, tuple(parse_path(name) for name in directories))
+        if not common:
+            raise NotDeclared
+        narrowed = FileStore(self._workspaces, self.limits)
+        narrowed._declared = common
+        return narrowed
 
     def reaches(self, path: str) -> bool:
         """Tell whether a stored file of this name exists for whoever holds this store."""
@@ -113,29 +121,29 @@ class FileStore:
 
     async def show(self, company: CompanyId, path: str, content: bytes) -> None:
         """Put a file's present bytes under its name. What a failed change left in the way is cleared."""
-
-        def write(workspace: Workspace) -> None:
-            name = f"{_FILES}/{path}"
-            try:
-                workspace.write_bytes(name, content)
-            except (NotADirectory, NotARegularFile, NoSuchFile):
-                _clear_the_way(workspace, path)
-                workspace.write_bytes(name, content)
-
-        await self._in(company, write)
+        await self._in(company, lambda workspace: _write_copy(workspace, path, content))
 
     async def hide(self, company: CompanyId, path: str) -> None:
         """Take a deleted file's name away, and folders that it leaves empty."""
+        await self._in(company, lambda workspace: _take_away(workspace, path))
 
-        def remove(workspace: Workspace) -> None:
-            with contextlib.suppress(NoSuchFile):
-                workspace.delete(f"{_FILES}/{path}")
-            for folder in reversed(folders_above(path)):
-                with contextlib.suppress(NoSuchFile):
-                    if not workspace.list(f"{_FILES}/{folder}").entries:
-                        workspace.delete(f"{_FILES}/{folder}")
+    async def rename(self, company: CompanyId, path: str, to: str, content: bytes) -> None:
+        """Put a file under its new name. Where the copies on disk are not as the rows say, they are made so."""
 
-        await self._in(company, remove)
+        def move(workspace: Workspace) -> None:
+            try:
+                workspace.move(f"{_FILES}/{path}", f"{_FILES}/{to}")
+            except (NameTaken, NoSuchFile, NotADirectory, NotARegularFile):
+                _take_away(workspace, path)
+                _write_copy(workspace, to, content)
+            else:
+                _drop_empty_folders(workspace, path)
+
+        await self._in(company, move)
+
+    async def drop_versions(self, company: CompanyId, file: FileId) -> None:
+        """Drop the bytes of all versions of a file, for good."""
+        await self._in(company, lambda workspace: _remove_folder(workspace, f"{_VERSIONS}/{file}"))
 
     async def _in(self, company: CompanyId, work: Callable[[Workspace], Result]) -> Result:
         def run() -> Result:
@@ -147,6 +155,29 @@ class FileStore:
 
 def _version_name(file: FileId, version: int, content: Content) -> str:
     return f"{_VERSIONS}/{file}/{version}-{content.sha256}"
+
+
+def _write_copy(workspace: Workspace, path: str, content: bytes) -> None:
+    name = f"{_FILES}/{path}"
+    try:
+        workspace.write_bytes(name, content)
+    except (NotADirectory, NotARegularFile, NoSuchFile):
+        _clear_the_way(workspace, path)
+        workspace.write_bytes(name, content)
+
+
+def _take_away(workspace: Workspace, path: str) -> None:
+    # A folder that stands there instead is not this file's copy.
+    with contextlib.suppress(NoSuchFile, DirectoryNotEmpty):
+        workspace.delete(f"{_FILES}/{path}")
+    _drop_empty_folders(workspace, path)
+
+
+def _drop_empty_folders(workspace: Workspace, path: str) -> None:
+    for folder in reversed(folders_above(path)):
+        with contextlib.suppress(NoSuchFile):
+            if not workspace.list(f"{_FILES}/{folder}").entries:
+                workspace.delete(f"{_FILES}/{folder}")
 
 
 def _clear_the_way(workspace: Workspace, path: str) -> None:

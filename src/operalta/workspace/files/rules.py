@@ -75,7 +75,11 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file as it stands now. `deleted_at` is set once it is deleted; its versions stay."""
+    """A file as it stands now. `deleted_at` is set once it lies in the bin; its versions stay.
+
+    `changed_by` did the last thing to it: wrote, moved, deleted or restored it, in the run `run_id` where an agent
+    did so for them. `written_by_name` brought the present version.
+    """
 
     id: FileId
     path: str
@@ -86,6 +90,7 @@ class StoredFile:
     origin: FileOrigin
     changed_by: PersonId
     changed_by_name: str | None
+    written_by_name: str | None
     run_id: RunId | None
     created_at: datetime
     changed_at: datetime

@@ -1,10 +1,9 @@
-"""Bringing files, reading them, finding passages in them. The tools of agents are these same functions.
+"""Bringing files, moving them, reading them, finding passages in them. The tools of agents are these same functions.
 
 Each takes the `FileStore` beside the scope; one that is narrowed to some folders narrows all of them.
 """
 
 import asyncio
-from pathlib import PurePosixPath
 
 from operalta.access.rules import Permission
 from operalta.audit.rules import Action
@@ -19,7 +18,7 @@ from operalta.terms.registry import upholds
 from operalta.workspace.errors import NameInTheWay, NotText
 from operalta.workspace.files import store as rows
 from operalta.workspace.files.file_store import FileStore
-from operalta.workspace.files.passages import Passage, passages_of
+from operalta.workspace.files.keeping import found_file, present_file, require_free, write_passages, write_rows
 from operalta.workspace.files.rules import (
     Content,
     Download,
@@ -70,12 +69,12 @@ async def upload(scope: Scope, store: FileStore, path: str, content: bytes) -> S
     version = 1 if current is None else current.version + 1
     await store.write_version(scope.company, file_id, version, content)
     try:
-        await _write_rows(scope, current, file_id, version, path=name, content=content, kept=kept)
+        await write_rows(scope, current, file_id, version, path=name, content=content)
         await store.show(scope.company, name, content)
     except BaseException:
         await store.discard_version(scope.company, file_id, version, kept)
         raise
-    return await _found(scope, store, file_id)
+    return await found_file(scope, store, file_id)
 
 
 async def write_text(scope: Scope, store: FileStore, path: str, text: str) -> StoredFile:
@@ -83,22 +82,80 @@ async def write_text(scope: Scope, store: FileStore, path: str, text: str) -> St
     return await upload(scope, store, path, checked_text(text, "content", store.limits.file_bytes).encode())
 
 
-@upholds("2.5.3", "5.1.3", "5.2.1")
-async def delete(scope: Scope, store: FileStore, file_id: FileId) -> None:
-    """Delete a file. Its versions stay, for people who want one back. Raise NoSuchFile."""
+@upholds("2.5.3", "5.1.3", "5.2.1", "5.2.2")
+async def append_text(scope: Scope, store: FileStore, path: str, text: str) -> StoredFile:
+    """Put a text behind what a text file holds, on a line of its own, as a new version; or into a new file.
+
+    Raise what `upload` raises; InvalidInput for what is no text, NotText for a file of another kind, FileDamaged.
+    """
+    require(scope, Permission.FILES_WRITE)
+    added = checked_text(text, "content", store.limits.file_bytes).encode()
+    name = store.checked_for_writing(path, len(added))
+    await rows.lock_files(scope)
+    current = await rows.find_file(scope, path=name)
+    if current is None:
+        return await upload(scope, store, name, added)
+    content = await store.read_version(scope.company, current.id, current.version, current.content)
+    if text_in(name, content) is None:
+        raise NotText
+    return await upload(scope, store, name, joined(content, added))
+
+
+def joined(content: bytes, added: bytes) -> bytes:
+    """Return a text with another behind it, on a line of its own."""
+    return content + (b"\n" if content and added and not content.endswith(b"\n") else b"") + added
+
+
+@upholds("2.5.3", "5.1.3", "5.2.1", "5.2.2")
+async def move(scope: Scope, store: FileStore, file_id: FileId, path: str) -> StoredFile:
+    """Give a file another name, and return it. Its versions stay with it; nothing is replaced.
+
+    Raise InvalidPath, NotDeclared, NeverWritable before anything is touched; NoSuchFile, FileDamaged, NameTaken,
+    NameInTheWay.
+    """
+    require(scope, Permission.FILES_WRITE)
+    name = store.checked_for_writing(path, 0)
+    await rows.lock_files(scope)
+    file = await present_file(scope, store, file_id)
+    if name == file.path:
+        return file
+    await require_free(scope, name, file.id)
+    content = await store.read_version(scope.company, file.id, file.version, file.content)
+    await rows.place(scope, file.id, name, content_type_of(name))
+    await write_passages(scope, file.id, name, content)
+    await record_event(scope, Action.FILE_MOVED, "file", file.id, path=name, was=file.path, version=file.version)
+    await store.rename(scope.company, file.path, name, content)
+    return await present_file(scope, store, file.id)
+
+
+@upholds("2.5.3", "5.1.3")
+async def restore_version(scope: Scope, store: FileStore, file_id: FileId, version: int) -> StoredFile:
+    """Make an old version of a file its newest one; those in between stay. Raise NoSuchFile, FileDamaged."""
     require(scope, Permission.FILES_WRITE)
     await rows.lock_files(scope)
-    file = await _present(scope, store, file_id)
-    await rows.mark_deleted(scope, file.id)
-    await rows.replace_passages(scope, file.id, [])
-    await record_event(scope, Action.FILE_DELETED, "file", file.id, path=file.path, version=file.version)
-    await store.hide(scope.company, file.path)
+    file = await present_file(scope, store, file_id)
+    old = await download(scope, store, file.id, version)
+    made = await upload(scope, store, file.path, old.content)
+    if made.version != file.version:
+        await record_event(
+            scope, Action.FILE_RESTORED, "file", file.id, path=file.path, version=made.version, restored=version
+        )
+    return made
+
+
+async def find_at(scope: Scope, store: FileStore, path: str) -> StoredFile:
+    """Return the present file of this name. Raise NoSuchFile, and InvalidPath or NotDeclared before that."""
+    require(scope, Permission.FILES_READ)
+    file = await rows.find_file(scope, path=store.checked_path(path))
+    if file is None:
+        raise NoSuchFile
+    return file
 
 
 async def get(scope: Scope, store: FileStore, file_id: FileId) -> FileWithVersions:
     """Return a file, deleted or not, with its versions. Raise NoSuchFile."""
     require(scope, Permission.FILES_READ)
-    file = await _found(scope, store, file_id)
+    file = await found_file(scope, store, file_id)
     return FileWithVersions(file, tuple(await rows.versions_of(scope, file.id)))
 
 
@@ -130,9 +187,7 @@ async def read_text(scope: Scope, store: FileStore, path: str, limit: int = LONG
     require(scope, Permission.FILES_READ)
     if not 1 <= limit <= LONGEST_READING:
         raise InvalidInput(f"The limit is between 1 and {LONGEST_READING} characters.", field="limit")
-    file = await rows.find_file(scope, path=store.checked_path(path))
-    if file is None:
-        raise NoSuchFile
+    file = await find_at(scope, store, path)
     content = await store.read_version(scope.company, file.id, file.version, file.content)
     text = text_in(file.path, content)
     if text is None:
@@ -147,10 +202,10 @@ async def download(scope: Scope, store: FileStore, file_id: FileId, version: int
     """
     require(scope, Permission.FILES_READ)
     if version is None:
-        file = await _present(scope, store, file_id)
+        file = await present_file(scope, store, file_id)
         wanted, content = file.version, file.content
     else:
-        file = await _found(scope, store, file_id)
+        file = await found_file(scope, store, file_id)
         kept = await rows.content_of(scope, file_id, version) if 0 < version < 2**31 else None
         if kept is None:
             raise NoSuchFile
@@ -196,45 +251,3 @@ async def make_working_copy(scope: Scope, store: FileStore, target: Workspace) -
         cursor = page.next_cursor
         if cursor is None:
             return copied
-
-
-async def _write_rows(
-    scope: Scope,
-    current: StoredFile | None,
-    file_id: FileId,
-    version: int,
-    *,
-    path: str,
-    content: bytes,
-    kept: Content,
-) -> None:
-    kind = content_type_of(path)
-    if current is None:
-        await rows.insert_file(scope, file_id, path, kept, kind)
-    else:
-        await rows.update_file(scope, file_id, version, kept, kind)
-    await rows.insert_version(scope, file_id, version, kept)
-    await rows.replace_passages(scope, file_id, await asyncio.to_thread(_passages, path, content))
-    await record_event(
-        scope, Action.FILE_WRITTEN, "file", file_id, path=path, version=version, size=kept.size, sha256=kept.sha256
-    )
-
-
-def _passages(path: str, content: bytes) -> list[Passage]:
-    text = text_in(path, content)
-    is_markdown = PurePosixPath(path).suffix.lower() in {".md", ".markdown"}
-    return [] if text is None else passages_of(text, markdown=is_markdown)
-
-
-async def _found(scope: Scope, store: FileStore, file_id: FileId) -> StoredFile:
-    file = await rows.find_file(scope, file=file_id)
-    if file is None or not store.reaches(file.path):
-        raise NoSuchFile
-    return file
-
-
-async def _present(scope: Scope, store: FileStore, file_id: FileId) -> StoredFile:
-    file = await _found(scope, store, file_id)
-    if file.deleted_at is not None:
-        raise NoSuchFile
-    return file

@@ -6,6 +6,7 @@ from operalta.db.scope import Row, Scope
 from operalta.kernel.ids import FileId
 from operalta.workspace.files.passages import Passage
 from operalta.workspace.files.rules import Content, FileOrigin, FileVersion, FoundPassage, StoredFile
+from operalta.workspace.rules import Position
 
 
 async def lock_files(scope: Scope) -> None:
@@ -15,14 +16,15 @@ async def lock_files(scope: Scope) -> None:
     )
 
 
-async def is_in_the_way(scope: Scope, path: str, folders: tuple[str, ...]) -> bool:
-    """Tell whether one of `folders` is a file, or `path` is a folder."""
+async def is_in_the_way(scope: Scope, path: str, folders: tuple[str, ...], moving: FileId | None = None) -> bool:
+    """Tell whether one of `folders` is a file, or `path` is a folder; the file that is `moving` is in no way."""
     row = await scope.one(
         """
         SELECT file.id FROM workspace.files AS file WHERE file.company_id = %(company)s AND file.deleted_at IS NULL
+          AND file.id IS DISTINCT FROM %(moving)s::uuid
           AND (file.path = ANY (%(folders)s::text[]) OR starts_with(file.path, %(path)s::text || '/')) LIMIT 1
         """,
-        {"company": scope.company, "path": path, "folders": list(folders)},
+        {"company": scope.company, "path": path, "folders": list(folders), "moving": moving},
     )
     return row is not None
 
@@ -82,6 +84,33 @@ async def mark_deleted(scope: Scope, file: FileId) -> None:
     )
 
 
+async def place(scope: Scope, file: FileId, path: str, content_type: str) -> None:
+    """Write that a file is present under a name: moved there, or restored from the bin; and by whom."""
+    await scope.execute(
+        """
+        UPDATE workspace.files SET path = %(path)s, content_type = %(content_type)s, deleted_at = NULL,
+            changed_at = now(), changed_by = %(person)s, run_id = %(run)s
+        WHERE company_id = %(company)s AND id = %(id)s
+        """,
+        {
+            "company": scope.company,
+            "id": file,
+            "path": path,
+            "content_type": content_type,
+            "person": scope.actor.person_id,
+            "run": scope.actor.run_id,
+        },
+    )
+
+
+async def delete_for_good(scope: Scope, file: FileId) -> int:
+    """Delete a file that lies in the bin, its versions with it; return how many there were."""
+    return await scope.execute(
+        "DELETE FROM workspace.files WHERE company_id = %(company)s AND id = %(id)s AND deleted_at IS NOT NULL",
+        {"company": scope.company, "id": file},
+    )
+
+
 async def insert_version(scope: Scope, file: FileId, version: int, content: Content) -> None:
     """Add a version of a file."""
     await scope.execute(
@@ -127,9 +156,12 @@ async def find_file(scope: Scope, *, file: FileId | None = None, path: str | Non
     row = await scope.one(
         """
         SELECT file.id, file.path, file.version, file.size, file.sha256, file.content_type, file.origin,
-            file.changed_by, person.name AS changed_by_name, file.run_id, file.created_at, file.changed_at,
-            file.deleted_at
+            file.changed_by, person.name AS changed_by_name, writer.name AS written_by_name, file.run_id,
+            file.created_at, file.changed_at, file.deleted_at
         FROM workspace.files AS file LEFT JOIN identity.people AS person ON person.id = file.changed_by
+        LEFT JOIN workspace.file_versions AS kept
+            ON kept.company_id = file.company_id AND kept.file_id = file.id AND kept.version = file.version
+        LEFT JOIN identity.people AS writer ON writer.id = kept.changed_by
         WHERE file.company_id = %(company)s
           AND (file.id = %(id)s::uuid OR (file.path = %(path)s::text AND file.deleted_at IS NULL))
         """,
@@ -143,14 +175,42 @@ async def page_of_files(scope: Scope, folder: str, after: str | None, most: int)
     rows = await scope.all(
         """
         SELECT file.id, file.path, file.version, file.size, file.sha256, file.content_type, file.origin,
-            file.changed_by, person.name AS changed_by_name, file.run_id, file.created_at, file.changed_at,
-            file.deleted_at
+            file.changed_by, person.name AS changed_by_name, writer.name AS written_by_name, file.run_id,
+            file.created_at, file.changed_at, file.deleted_at
         FROM workspace.files AS file LEFT JOIN identity.people AS person ON person.id = file.changed_by
+        LEFT JOIN workspace.file_versions AS kept
+            ON kept.company_id = file.company_id AND kept.file_id = file.id AND kept.version = file.version
+        LEFT JOIN identity.people AS writer ON writer.id = kept.changed_by
         WHERE file.company_id = %(company)s AND file.deleted_at IS NULL AND starts_with(file.path, %(folder)s::text)
           AND (%(after)s::text IS NULL OR file.path COLLATE "C" > %(after)s::text COLLATE "C")
         ORDER BY file.path COLLATE "C" LIMIT %(most)s
         """,
         {"company": scope.company, "folder": folder, "after": after, "most": most},
+    )
+    return [_file(row) for row in rows]
+
+
+async def page_of_bin(scope: Scope, after: Position | None, most: int) -> list[StoredFile]:
+    """Return up to `most` deleted files, the last deleted first, after a place in that order."""
+    rows = await scope.all(
+        """
+        SELECT file.id, file.path, file.version, file.size, file.sha256, file.content_type, file.origin,
+            file.changed_by, person.name AS changed_by_name, writer.name AS written_by_name, file.run_id,
+            file.created_at, file.changed_at, file.deleted_at
+        FROM workspace.files AS file LEFT JOIN identity.people AS person ON person.id = file.changed_by
+        LEFT JOIN workspace.file_versions AS kept
+            ON kept.company_id = file.company_id AND kept.file_id = file.id AND kept.version = file.version
+        LEFT JOIN identity.people AS writer ON writer.id = kept.changed_by
+        WHERE file.company_id = %(company)s AND file.deleted_at IS NOT NULL
+          AND (%(at)s::timestamptz IS NULL OR (file.deleted_at, file.id) < (%(at)s::timestamptz, %(id)s::uuid))
+        ORDER BY file.deleted_at DESC, file.id DESC LIMIT %(most)s
+        """,
+        {
+            "company": scope.company,
+            "at": after.at if after else None,
+            "id": after.id if after else None,
+            "most": most,
+        },
     )
     return [_file(row) for row in rows]
 
