@@ -31,7 +31,7 @@ FOR_PEOPLE = (
 IN_COMPANY = (
     "chat", "chat/{conversation}", "approvals", "approvals?state=decided", "approvals/{approval}", "agents",
     "agents/{agent}", "memory", "memory?kind=experiment", "memory/{record}", "metrics", "metrics/{metric}", "files",
-    "files?folder=notes", "files/{file}", "members", "audit",
+    "files?folder=notes", "files/{file}", "files/bin", "members", "audit",
 )  # fmt: skip
 
 

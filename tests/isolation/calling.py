@@ -37,6 +37,7 @@ VALUES: dict[str, object] = {
     "name": "Matrix",
     "on_date": "2026-01-31",
     "password": "correct horse battery staple",
+    "path": "matrix.md",
     "phone": NOBODY,
     "reason": "Asked for by telephone",
     "role": "observer",
@@ -76,6 +77,9 @@ FORMS: dict[str, bytes] = {
     "/points": b"day=2026-01-31&value=1",
     "/agents/{agent_id}": b"name=Matrix&purpose=Matrix&instructions=Matrix",
     "/tools": b"memory_search=allow",
+    "/folders": b"directories=matrix",
+    "/append": b"text=Matrix",
+    "/move": b"path=matrix.md",
 }
 QUERIES = {"/files/at": "?path=canary.md", "/supersede": "?expected=0"}
 
@@ -239,6 +243,7 @@ def path_of(route: Route, company: str, ids: dict[str, str]) -> str:
         "factor_id": NOBODY,
         "provider": "bird",
         "clause_id": "2.4.0",
+        "version": "1",
         **ids,
         "company": company,
     }

@@ -107,8 +107,8 @@ OF_COMPANY: Final[tuple[LiteralString, ...]] = (
             %(founder)s)""",
     # The second one lies in the bin.
     """INSERT INTO workspace.files (company_id, id, path, size, sha256, content_type, origin, changed_by, deleted_at)
-        VALUES (%(company)s, gen_random_uuid(), %(canary)s || '-binned.md', 1, repeat('0', 64), 'text/markdown', 'upload',
-            %(founder)s, now())""",
+        VALUES (%(company)s, gen_random_uuid(), %(canary)s || '-binned.md', 1, repeat('0', 64), 'text/markdown',
+            'upload', %(founder)s, now())""",
     """INSERT INTO workspace.file_versions (company_id, file_id, version, size, sha256, changed_by)
         VALUES (%(company)s, %(file)s, 1, 1, repeat('0', 64), %(founder)s)""",
     """INSERT INTO workspace.passages (company_id, file_id, position, heading, body)

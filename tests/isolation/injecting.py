@@ -6,6 +6,7 @@ import secrets
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from hashlib import sha256
 from itertools import count, pairwise
 from typing import Any, LiteralString, cast
 from urllib.parse import parse_qsl, quote, urlencode
@@ -105,7 +106,8 @@ class Injector:
         """Return values for fields that are taken once they are used."""
         number, token = next(self._numbers), secrets.token_hex(6)
         day = (date(2000, 1, 1) + timedelta(days=number)).isoformat()
-        return {"email": f"{token}@people.example", "slug": token, "name": token, "on_date": day, "day": day}
+        named = {"slug": token, "name": token, "path": f"{token}.md"}
+        return {"email": f"{token}@people.example", **named, "on_date": day, "day": day}
 
     def _within(self, name: str, text: str) -> str:
         """Return a value for a field of this name that would be fine but for the text in it."""
@@ -125,9 +127,17 @@ class Injector:
         facts = {"company": self.plot.company_id, "founder": self.plot.people["founder"], "token": secrets.token_hex(6)}
         row = self.owner.execute(_FRESH, facts | {"agent": self.plot.ids["agent_id"]}).fetchone()
         assert row is not None
+        self._keep(str(row["file_id"]))
         return self.plot.ids | {name: str(value) for name, value in row.items()}
 
+    def _keep(self, file: str) -> None:
+        """Keep the bytes of a file's first version where the product does."""
+        folder = self.site.servers.settings.workspaces_path / str(self.plot.company_id) / "versions" / file
+        folder.mkdir(parents=True)
+        (folder / f"1-{sha256(_CONTENT).hexdigest()}").write_bytes(_CONTENT)
 
+
+_CONTENT = b"x"
 # A statement sees the tables as they were before it: what refers to another row takes its id from where it was made.
 _FRESH: LiteralString = """
 WITH person AS (INSERT INTO identity.people (email, email_key, name, verified_at)
@@ -138,8 +148,10 @@ WITH person AS (INSERT INTO identity.people (email, email_key, name, verified_at
         VALUES (%(company)s, gen_random_uuid(), 'decision', %(token)s, 'proposed', %(founder)s, %(founder)s)
         RETURNING id),
     file AS (INSERT INTO workspace.files (company_id, id, path, size, sha256, content_type, origin, changed_by)
-        VALUES (%(company)s, gen_random_uuid(), %(token)s || '.md', 1, repeat('0', 64), 'text/markdown', 'upload',
-            %(founder)s) RETURNING id),
+        VALUES (%(company)s, gen_random_uuid(), %(token)s || '.md', 1, encode(sha256('x'), 'hex'), 'text/markdown',
+            'upload', %(founder)s) RETURNING id),
+    kept AS (INSERT INTO workspace.file_versions (company_id, file_id, version, size, sha256, changed_by)
+        SELECT %(company)s, id, 1, 1, encode(sha256('x'), 'hex'), %(founder)s FROM file),
     invitation AS (INSERT INTO tenancy.invitations (company_id, email, email_key, role, invited_by)
         VALUES (%(company)s, %(token)s || '@asked.example', %(token)s || '@asked.example', 'observer', %(founder)s)
         RETURNING id),

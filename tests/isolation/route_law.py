@@ -99,14 +99,23 @@ LAW: dict[Audience | May, str] = {
     """,
     May.FILES_READ: """
         GET /c/{company}/files               GET /c/{company}/files/at            GET /c/{company}/files/{file_id}
-        GET /c/{company}/files/{file_id}/download
+        GET /c/{company}/files/{file_id}/download                                 GET /c/{company}/files/bin
+        GET /api/v1/companies/{company}/files/bin
         GET /api/v1/companies/{company}/files
         GET /api/v1/companies/{company}/files/{file_id}
         GET /api/v1/companies/{company}/files/{file_id}/download
     """,
     May.FILES_WRITE: """
         POST /c/{company}/files              POST /c/{company}/files/{file_id}/delete
+        POST /c/{company}/files/{file_id}/append                                  POST /c/{company}/files/{file_id}/move
+        POST /c/{company}/files/{file_id}/versions/{version}/restore
+        POST /c/{company}/files/{file_id}/restore
+        POST /c/{company}/files/{file_id}/delete-for-good
         POST /api/v1/companies/{company}/files
+        POST /api/v1/companies/{company}/files/append
+        POST /api/v1/companies/{company}/files/{file_id}/move
+        POST /api/v1/companies/{company}/files/{file_id}/restore
+        DELETE /api/v1/companies/{company}/files/bin/{file_id}
         DELETE /api/v1/companies/{company}/files/{file_id}
     """,
     May.AUDIT_READ: """
@@ -137,6 +146,7 @@ LAW: dict[Audience | May, str] = {
     """,
     May.AGENTS_MANAGE: """
         POST /c/{company}/agents/{agent_id}  POST /c/{company}/agents/{agent_id}/tools
+        POST /c/{company}/agents/{agent_id}/folders
         PATCH /api/v1/companies/{company}/agents/{agent_id}
     """,
     May.APPROVALS_READ: """

@@ -225,13 +225,17 @@ def file_pages() -> list[Sample]:
         "file": {
             "id": "f1",
             "name": "price-list.md",
+            "path": "prices/price-list.md",
             "folder": "prices",
             "size": 1843,
             "media_type": "text/markdown",
             "origin": "made by Analyst for Ada Okafor",
             "updated_at": before(hours=1),
+            "deleted_at": None,
+            "deleted_by": "Ada Okafor",
             "sha256": HASH,
         },
+        "form": {},
         "preview": {"kind": "markdown", "text": str(approval()["after"]), "is_cut": True},
         "versions": [
             {
@@ -244,6 +248,15 @@ def file_pages() -> list[Sample]:
             for number in (4, 3, 2, 1)
         ],
     }
+    binned = {**one["file"], "deleted_at": before(days=2)}
+    nothing = {"kind": "none", "text": "", "is_cut": False}
+    in_bin = [
+        {"id": str(new_id()), "path": path, "size": size, "deleted_by": by, "deleted_at": before(hours=hours)}
+        for path, size, by, hours in [
+            ("prices/price-list-old.md", 1843, "an agent for Ada Okafor", 3),
+            (f"archive/2024/{APPENDED}", 4821244, "Jonas Weber", 300),
+        ]
+    ]
     text = {"kind": "text", "text": "month,churn\n2026-07,3.1\n2026-08,2.6\n", "is_cut": False}
     return [
         Sample("files", "files.html", {"page": page("files"), **folder}),
@@ -254,9 +267,10 @@ def file_pages() -> list[Sample]:
         ),
         Sample("file", "file.html", {"page": page("files"), **one}),
         Sample("file-text", "file.html", {"page": page("files"), **one, "preview": text}),
+        Sample("file-none", "file.html", {"page": page("files"), **one, "preview": nothing}),
+        Sample("file-deleted", "file.html", {"page": page("files"), **one, "file": binned, "preview": nothing}),
         Sample(
-            "file-none",
-            "file.html",
-            {"page": page("files"), **one, "preview": {"kind": "none", "text": "", "is_cut": False}},
+            "bin", "bin.html", {"page": page("files"), "files": in_bin, "newer_url": None, "older_url": "/x?cursor=a"}
         ),
+        Sample("bin-empty", "bin.html", {"page": page("files"), "files": [], "newer_url": None, "older_url": None}),
     ]

@@ -213,6 +213,7 @@ def _agents(grants: list[Context]) -> list[Sample]:
         "last_run_at": before(minutes=12),
         "runs_count": 148,
         "instructions": "Quote every number with its source.\nSay so when the data is thin.\nNever round in a table.",
+        "folders": ["prices", "reports/2026"],
         "model_route": "Built in, quotes only",
         "created_by": "Ada Okafor",
         "created_at": before(days=90),

@@ -100,6 +100,18 @@ def _file(rest: str) -> Mapping[str, JsonValue] | None:
     return {"path": path, "content": content}
 
 
+def _addition(rest: str) -> Mapping[str, JsonValue] | None:
+    file = _file(rest)
+    return file if file is not None and file["content"] else None
+
+
+def _two_paths(rest: str) -> Mapping[str, JsonValue] | None:
+    path, _, to = (part.strip() for part in rest.partition("|"))
+    if _one_line(path, LONGEST_PATH) is None or _one_line(to, LONGEST_PATH) is None:
+        return None
+    return {"path": path, "to": to}
+
+
 def _optional(argument: str, longest: int) -> Callable[[str], Mapping[str, JsonValue] | None]:
     required = _single(argument, longest)
     return lambda rest: required(rest) if rest else {}
@@ -129,6 +141,9 @@ COMMANDS: Mapping[str, CommandForm] = MappingProxyType(
         "search": CommandForm("/search words", "Search the files", "files_search", _single("query", LONGEST_QUERY)),
         "read": CommandForm("/read path", "Read a file", "files_read", _single("path", LONGEST_PATH)),
         "write": CommandForm("/write path | content", "Write a file", "files_write", _file),
+        "append": CommandForm("/append path | text", "Add to the end of a file", "files_append", _addition),
+        "move": CommandForm("/move path | new path", "Move or rename a file", "files_move", _two_paths),
+        "delete": CommandForm("/delete path", "Put a file into the bin", "files_delete", _single("path", LONGEST_PATH)),
         "list": CommandForm("/list folder", "List files", "files_list", _optional("folder", LONGEST_PATH)),
         "metric": CommandForm(
             "/metric slug", "Read a metric, or list all", "metrics_read", _optional("slug", LONGEST_SLUG)
@@ -187,6 +202,13 @@ _WRITE = re.compile(
 )
 _FETCH = re.compile(_POLITE + r"(?:fetch|open)\s+(https?://\S{1,2040}?)[.,;!?]?\Z", re.IGNORECASE | re.ASCII)
 _READ = re.compile(_POLITE + r"(?:read|show\s+me)\s+(?:the\s+)?file\s+(\S{1,400}?)[.,;!?]?\Z", re.IGNORECASE | re.ASCII)
+_DELETE = re.compile(
+    _POLITE + r"(?:delete|remove)\s+(?:the\s+)?file\s+(\S{1,400}?)[.,;!?]?\Z", re.IGNORECASE | re.ASCII
+)
+_MOVE = re.compile(
+    _POLITE + r"(?:move|rename)\s+(?:the\s+)?file\s+(\S{1,400})\s+to\s+(\S{1,400}?)[.,;!?]?\Z",
+    re.IGNORECASE | re.ASCII,
+)
 _OUTER_QUOTES = "\"'“”„«»`"
 
 
@@ -201,8 +223,15 @@ def _phrase(text: str) -> Command | None:
             return Command("write", "files_write", {"path": path, "content": content}, typed=False)
     if found := _FETCH.match(text):
         return Command("fetch", "web_fetch", {"url": found[1]}, typed=False)
-    if found := _READ.match(text):
-        return Command("read", "files_read", {"path": found[1].strip(_OUTER_QUOTES)}, typed=False)
+    return _phrase_about_a_file(text)
+
+
+def _phrase_about_a_file(text: str) -> Command | None:
+    for word, form in (("read", _READ), ("delete", _DELETE), ("move", _MOVE)):
+        if found := form.match(text):
+            paths = [path.strip(_OUTER_QUOTES) for path in found.groups()]
+            if all(paths):
+                return Command(word, f"files_{word}", dict(zip(("path", "to"), paths, strict=False)), typed=False)
     return None
 
 

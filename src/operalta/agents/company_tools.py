@@ -81,6 +81,26 @@ class FilesWrite(Arguments):
     content: Annotated[str, StringConstraints(max_length=LONGEST_FILE)]
 
 
+class FilesAppend(Arguments):
+    """The text file to add to, and what comes behind what it holds, on a line of its own."""
+
+    path: Path
+    content: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_FILE)]
+
+
+class FilesMove(Arguments):
+    """The file to move, and its new name as a whole path."""
+
+    path: Path
+    to: Path
+
+
+class FilesDelete(Arguments):
+    """The file to put into the bin."""
+
+    path: Path
+
+
 class WebFetch(Arguments):
     """The page to fetch."""
 
@@ -172,6 +192,40 @@ COMPANY_TOOLS: tuple[ToolDeclaration, ...] = (
         sinks={"path": SinkType.PATH, "content": SinkType.BODY},
         verbs=frozenset({"write", "save", "create", "make", "store", "note"}),
         own_folder=NOTES_FOLDER,
+    ),
+    ToolDeclaration(
+        name="files_append",
+        title="Add to a file",
+        purpose="Add text to the end of a text file of the company's workspace, on a line of its own.",
+        tool_class=ToolClass.WRITE_SHARED,
+        permission="files:write",
+        arguments=FilesAppend,
+        sinks={"path": SinkType.PATH, "content": SinkType.BODY},
+        verbs=frozenset({"append", "add"}),
+        reversible=True,
+    ),
+    ToolDeclaration(
+        name="files_move",
+        title="Move a file",
+        purpose="Give a file of the company's workspace another name or folder. Nothing is replaced.",
+        tool_class=ToolClass.WRITE_SHARED,
+        permission="files:write",
+        arguments=FilesMove,
+        sinks={"path": SinkType.PATH, "to": SinkType.PATH},
+        verbs=frozenset({"move", "rename"}),
+        reversible=True,
+    ),
+    # Not of the class that destroys: a file in the bin is whole, and only a person can delete it from there.
+    ToolDeclaration(
+        name="files_delete",
+        title="Put a file into the bin",
+        purpose="Put a file of the company's workspace into the bin, from which people can restore it.",
+        tool_class=ToolClass.WRITE_SHARED,
+        permission="files:write",
+        arguments=FilesDelete,
+        sinks={"path": SinkType.PATH},
+        verbs=frozenset({"delete", "remove", "bin", "trash"}),
+        reversible=True,
     ),
     ToolDeclaration(
         name="web_fetch",

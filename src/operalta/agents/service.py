@@ -18,16 +18,23 @@ from operalta.db.scope import Row, Scope
 from operalta.identity.step_up import SensitiveOperation, require_recent_proof
 from operalta.kernel.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from operalta.kernel.ids import AgentId, ApprovalId, ConversationId, MessageId, RunId, new_id
+from operalta.sandbox.errors import InvalidPath
+from operalta.sandbox.rules import parse_path
 from operalta.terms.registry import upholds
 from operalta.workspace.conversations import service as conversations
 
 LONGEST_TITLE = 60
+MOST_FOLDERS = 20
+LONGEST_FOLDER = 400
 DECISIONS = ("once", "conversation", "denied")
 
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """An agent of the company. `tools` maps a tool's name to allow, ask or deny."""
+    """An agent of the company. `tools` maps a tool's name to allow, ask or deny.
+
+    `directories` are the folders whose files it reaches; all of the company's where there are none.
+    """
 
     id: AgentId
     slug: str
@@ -36,6 +43,7 @@ class Agent:
     instructions: str
     route: str
     tools: dict[str, str]
+    directories: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +207,11 @@ async def change_agent(
     purpose: str | None = None,
     instructions: str | None = None,
     tools: dict[str, str] | None = None,
+    directories: tuple[str, ...] | None = None,
 ) -> None:
     """Change what is given of an agent; takes hold at its next step.
 
-    Raise NotFound, InvalidInput, or NotProved where the tools change.
+    Raise NotFound, InvalidInput, or NotProved where the tools or the folders change.
     """
     require(scope, Permission.AGENTS_MANAGE)
     row = await store.agent(scope, agent_id)
@@ -214,13 +223,24 @@ async def change_agent(
         "purpose": _bounded(purpose, row["purpose"], "purpose", 1, 400),
         "instructions": _bounded(instructions, row["instructions"], "instructions", 0, 8000),
         "tools": decided,
+        "directories": row["directories"] if directories is None else _folders(directories),
     }
     if any(outcome not in {"allow", "ask", "deny"} for outcome in decided.values()):
         raise InvalidInput("Each tool is allowed, asked about or denied.", field="tools")
-    if decided != row["tools"]:
+    if decided != row["tools"] or changed["directories"] != row["directories"]:
         await require_recent_proof(scope, SensitiveOperation.CHANGE_AGENT_TOOLS)
     await store.change_agent(scope, agent_id, changed)
-    await record(scope, Action.AGENT_CHANGED, "agent", agent_id, tools=decided)
+    folders = changed["directories"]
+    await record(scope, Action.AGENT_CHANGED, "agent", agent_id, tools=decided, directories=folders)
+
+
+def _folders(directories: tuple[str, ...]) -> list[str]:
+    if len(directories) > MOST_FOLDERS or any(len(each) > LONGEST_FOLDER for each in directories):
+        raise InvalidInput(f"At most {MOST_FOLDERS} folders of {LONGEST_FOLDER} characters.", field="directories")
+    try:
+        return list(dict.fromkeys(str(parse_path(each.strip().removesuffix("/"))) for each in directories))
+    except InvalidPath:
+        raise InvalidInput("Name folders as `reports` or `reports/2026`.", field="directories") from None
 
 
 def _bounded(value: str | None, present: str, field: str, shortest: int, longest: int) -> str:
@@ -326,7 +346,14 @@ async def revoke_grant(scope: Scope, grant_id: UUID) -> None:
 
 def _agent(row: Row) -> Agent:
     return Agent(
-        AgentId(row["id"]), row["slug"], row["name"], row["purpose"], row["instructions"], row["route"], row["tools"]
+        AgentId(row["id"]),
+        row["slug"],
+        row["name"],
+        row["purpose"],
+        row["instructions"],
+        row["route"],
+        row["tools"],
+        tuple(row["directories"]),
     )
 
 

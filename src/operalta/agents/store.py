@@ -14,7 +14,7 @@ from operalta.db.scope import Row, Scope
 async def agents(scope: Scope) -> list[Row]:
     """Return the company's agents by name."""
     return await scope.all(
-        "SELECT id, slug, name, purpose, instructions, route, tools, limits FROM agents.agents"
+        "SELECT id, slug, name, purpose, instructions, route, tools, limits, directories FROM agents.agents"
         " WHERE company_id = %(company)s ORDER BY created_at, name",
         {"company": scope.company},
     )
@@ -23,10 +23,33 @@ async def agents(scope: Scope) -> list[Row]:
 async def agent(scope: Scope, agent_id: UUID) -> Row | None:
     """Return one agent."""
     return await scope.one(
-        "SELECT id, slug, name, purpose, instructions, route, tools, limits FROM agents.agents"
+        "SELECT id, slug, name, purpose, instructions, route, tools, limits, directories FROM agents.agents"
         " WHERE company_id = %(company)s AND id = %(id)s",
         {"company": scope.company, "id": agent_id},
     )
+
+
+async def directories_of_run(scope: Scope) -> list[list[str] | None]:
+    """Return the folders declared for the agent of the scope's run, and for those of the runs that it comes from.
+
+    One list for each; empty where an agent is held to none, None where it cannot be seen from the scope.
+    """
+    rows = await scope.all(
+        """
+        WITH RECURSIVE line AS (
+            SELECT run.company_id, run.agent_id, run.parent_run_id FROM agents.runs AS run
+            WHERE run.company_id = %(company)s AND run.id = %(run)s
+            UNION
+            SELECT parent.company_id, parent.agent_id, parent.parent_run_id
+            FROM line JOIN agents.runs AS parent
+                ON parent.company_id = line.company_id AND parent.id = line.parent_run_id
+        )
+        SELECT agent.directories FROM line LEFT JOIN agents.agents AS agent
+            ON agent.company_id = line.company_id AND agent.id = line.agent_id
+        """,
+        {"company": scope.company, "run": scope.actor.run_id},
+    )
+    return [row["directories"] for row in rows]
 
 
 # ── Runs ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -162,10 +185,10 @@ async def steps_of_conversation(scope: Scope, conversation_id: UUID) -> list[Row
 
 
 async def change_agent(scope: Scope, agent_id: UUID, changes: dict[str, Any]) -> int:
-    """Change an agent's name, purpose, instructions and tools."""
+    """Change an agent's name, purpose, instructions, tools and folders."""
     return await scope.execute(
         "UPDATE agents.agents SET name = %(name)s, purpose = %(purpose)s, instructions = %(instructions)s,"
-        " tools = %(tools)s, updated_at = now() WHERE company_id = %(company)s AND id = %(id)s",
+        " tools = %(tools)s, directories = %(directories)s, updated_at = now() WHERE company_id = %(company)s AND id = %(id)s",
         changes | {"company": scope.company, "id": agent_id, "tools": Jsonb(changes["tools"])},
     )
 

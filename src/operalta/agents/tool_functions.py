@@ -4,8 +4,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
+from operalta.agents import store as agent_rows
 from operalta.agents.company_tools import (
+    FilesAppend,
+    FilesDelete,
     FilesList,
+    FilesMove,
     FilesRead,
     FilesSearch,
     FilesWrite,
@@ -20,12 +24,15 @@ from operalta.db.scope import Scope
 from operalta.kernel.errors import NotFound
 from operalta.kernel.ids import ApprovalId
 from operalta.sandbox.egress import EgressDoor, FetchedPage
+from operalta.sandbox.errors import NotDeclared
 from operalta.sandbox.exchange import EgressLine
 from operalta.sandbox.policies import OPEN
 from operalta.sandbox.shell import shell_state
 from operalta.terms.registry import upholds
+from operalta.workspace.files import deletion
 from operalta.workspace.files import service as files
 from operalta.workspace.files.file_store import FileStore
+from operalta.workspace.files.rules import StoredFile
 from operalta.workspace.memory import service as memory
 from operalta.workspace.memory.rules import RecordKind, Status
 from operalta.workspace.metrics import service as metrics
@@ -70,6 +77,9 @@ def bound_registry(store: FileStore, make_door: MakeDoor) -> ToolRegistry:
     registry.bind("files_read", work.files_read)
     registry.bind("files_search", work.files_search)
     registry.bind("files_write", work.files_write)
+    registry.bind("files_append", work.files_append)
+    registry.bind("files_move", work.files_move)
+    registry.bind("files_delete", work.files_delete)
     registry.bind("web_fetch", work.web_fetch)
     _mark_what_is_absent(registry)
     registry.seal()
@@ -88,19 +98,55 @@ def _mark_what_is_absent(registry: ToolRegistry) -> None:
     registry.mark_absent("delegate", "Handing tasks to other agents is not part of this release.")
 
 
+@upholds("5.2.1")
+async def declared_for(store: FileStore, scope: Scope) -> FileStore:
+    """Return the store narrowed to the folders that are declared for the agent of the scope's run.
+
+    A run that another one made reaches no more than that one. Read anew for each call, so that a folder that is
+    taken away is out of reach at once. Raise NotDeclared where the folders have nothing in common, or where it
+    cannot be seen which they are.
+    """
+    declared = await agent_rows.directories_of_run(scope)
+    if not declared or None in declared:
+        raise NotDeclared
+    for directories in filter(None, declared):
+        store = store.narrowed_to(*directories)
+    return store
+
+
 async def preview(store: FileStore, scope: Scope, arguments: object) -> tuple[str | None, str | None]:
     """Return what a write would replace, and with what, for the card. None: there is nothing to compare."""
     match arguments:
         case FilesWrite():
-            try:
-                before = (await files.read_text(scope, store, arguments.path)).text
-            except NotFound:
-                before = ""
-            return before, arguments.content
+            return await _text_at(store, scope, arguments.path), arguments.content
+        case FilesAppend():
+            before = await _text_at(store, scope, arguments.path)
+            return before, files.joined(before.encode(), arguments.content.encode()).decode()
+        case FilesMove():
+            return await _file_at(store, scope, arguments.path), arguments.to
+        case FilesDelete():
+            return await _file_at(store, scope, arguments.path), "in the bin"
         case MemoryRecord():
             return "", f"{arguments.title}\n\n{arguments.body}".rstrip()
         case _:
             return None, None
+
+
+async def _text_at(store: FileStore, scope: Scope, path: str) -> str:
+    """Return what a text file holds; nothing where there is none."""
+    try:
+        return (await files.read_text(scope, await declared_for(store, scope), path)).text
+    except NotFound:
+        return ""
+
+
+async def _file_at(store: FileStore, scope: Scope, path: str) -> str:
+    """Return which file it is and at which version; nothing where there is none."""
+    try:
+        found = await files.find_at(scope, await declared_for(store, scope), path)
+    except NotFound:
+        return ""
+    return f"{found.path}, version {found.version}, {found.size} bytes"
 
 
 class _Tools:
@@ -146,12 +192,12 @@ class _Tools:
         )
 
     async def files_list(self, work: ToolWork, arguments: FilesList) -> ToolResult:
-        listed = await files.list_files(work.opened, self._store, arguments.folder)
+        listed = await files.list_files(work.opened, await self._files(work), arguments.folder)
         lines = [f"{one.path} ({one.size} bytes, version {one.version})" for one in listed.items]
         return ToolResult(summary=f"{len(lines)} files.", content="\n".join(lines))
 
     async def files_read(self, work: ToolWork, arguments: FilesRead) -> ToolResult:
-        found = await files.read_text(work.opened, self._store, arguments.path)
+        found = await files.read_text(work.opened, await self._files(work), arguments.path)
         return ToolResult(
             summary=f"{found.file.path}, version {found.file.version}.",
             content=found.text,
@@ -160,7 +206,7 @@ class _Tools:
         )
 
     async def files_search(self, work: ToolWork, arguments: FilesSearch) -> ToolResult:
-        found = await files.search_passages(work.opened, self._store, arguments.query, MOST_FOUND)
+        found = await files.search_passages(work.opened, await self._files(work), arguments.query, MOST_FOUND)
         return ToolResult(
             summary=f"{len(found)} passages match.",
             content="\n\n".join(f"{one.path}\n{one.body}" for one in found),
@@ -171,11 +217,24 @@ class _Tools:
         )
 
     async def files_write(self, work: ToolWork, arguments: FilesWrite) -> ToolResult:
-        made = await files.write_text(work.opened, self._store, arguments.path, arguments.content)
-        return ToolResult(
-            summary=f"Wrote {made.path}, version {made.version}, {made.size} bytes.",
-            references=(Reference("file", made.path, made.path),),
-        )
+        made = await files.write_text(work.opened, await self._files(work), arguments.path, arguments.content)
+        return _present(made, f"Wrote {made.path}, version {made.version}, {made.size} bytes.")
+
+    async def files_append(self, work: ToolWork, arguments: FilesAppend) -> ToolResult:
+        made = await files.append_text(work.opened, await self._files(work), arguments.path, arguments.content)
+        return _present(made, f"Added to {made.path}, which is version {made.version} now, {made.size} bytes.")
+
+    async def files_move(self, work: ToolWork, arguments: FilesMove) -> ToolResult:
+        store = await self._files(work)
+        found = await files.find_at(work.opened, store, arguments.path)
+        made = await files.move(work.opened, store, found.id, arguments.to)
+        return _present(made, f"Moved {found.path} to {made.path}.")
+
+    async def files_delete(self, work: ToolWork, arguments: FilesDelete) -> ToolResult:
+        store = await self._files(work)
+        found = await files.find_at(work.opened, store, arguments.path)
+        await deletion.delete(work.opened, store, found.id)
+        return ToolResult(summary=f"{found.path} is in the bin. It can be restored from there.")
 
     async def web_fetch(self, work: ToolWork, arguments: WebFetch) -> ToolResult:
         async def keep(line: EgressLine) -> None:
@@ -190,6 +249,13 @@ class _Tools:
             from_outside=True,
             failed=page.status >= _BAD_STATUS,
         )
+
+    async def _files(self, work: ToolWork) -> FileStore:
+        return await declared_for(self._store, work.opened)
+
+
+def _present(file: StoredFile, summary: str) -> ToolResult:
+    return ToolResult(summary=summary, references=(Reference("file", file.path, file.path),))
 
 
 def _readable(page: FetchedPage) -> str:

@@ -18,6 +18,8 @@ _JOINERS = "\u200c\u200d"  # needed to write Persian, and in some emoji
 _REFUSED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _ESCAPED_CODE_UNIT = re.compile(r"%u[0-9a-fA-F]{4}")
 _DRIVE = re.compile(r"[A-Za-z]:")
+# Fraction and division slashes, set minus and their like: some programs write them down as the separator.
+_LIKE_SEPARATORS = frozenset("\u2044\u2215\u2216\u2571\u2572\u29f5\u29f8\u29f9")
 
 # What another program would execute or obey without asking, wherever in the tree it stands.
 NEVER_WRITABLE = frozenset({
@@ -65,9 +67,10 @@ class WorkspacePath:
 def parse_path(text: str) -> WorkspacePath:
     """Return `text` as a checked name in NFC. Raise InvalidPath, before any file is touched.
 
-    Refused: empty and absolute names, empty, `.` and `..` parts, backslashes, control and invisible
-    characters, blanks and dots at the end of a part, and whatever turns into one of these by percent-decoding
-    (up to five times over) or by compatibility mapping (such as a full-width full stop).
+    Refused: empty and absolute names, drives, empty, `.` and `..` parts (with `;…` behind them too), backslashes and
+    what looks like a separator, control and invisible characters, blanks and dots at the end of a part, and whatever
+    turns into one of these by percent-decoding (up to five times over) or by compatibility mapping (such as a
+    full-width full stop).
     """
     if not text or len(text) > MAXIMUM_CHARACTERS:
         raise InvalidPath(f"A file name has between 1 and {MAXIMUM_CHARACTERS} characters.", field="path")
@@ -141,7 +144,7 @@ def _refuse_hidden_traversal(text: str) -> None:
 
 
 def _check_parts(parts: tuple[str, ...]) -> None:
-    if parts[0] == "~" or _DRIVE.fullmatch(parts[0]):
+    if parts[0] == "~" or _DRIVE.match(parts[0]):
         raise InvalidPath(field="path")
     for part in parts:
         _check_part(part)
@@ -160,7 +163,10 @@ def _check_part(part: str) -> None:
         raise InvalidPath("A file name holds no control or invisible characters.", field="path")
     visible = part.translate(dict.fromkeys(map(ord, _JOINERS)))
     mapped = unicodedata.normalize("NFKC", visible)
-    if "/" in mapped or "\\" in mapped or not mapped.strip(". "):
+    if "/" in mapped or "\\" in mapped or not _LIKE_SEPARATORS.isdisjoint(part):
+        raise InvalidPath(field="path")
+    # What stands behind a semicolon is dropped by some servers, so that `..;` means `..` there.
+    if not mapped.strip(". ") or (mapped.startswith(".") and not mapped.partition(";")[0].strip(". ")):
         raise InvalidPath(field="path")
     if mapped != mapped.strip() or mapped.endswith((".", ":")):
         raise InvalidPath("A name does not begin or end with a blank, nor end with a dot or colon.", field="path")

@@ -1,6 +1,7 @@
 """How much a workspace holds: its entries and bytes, counted without following anything."""
 
 import contextlib
+import errno
 import os
 import stat
 import time
@@ -10,6 +11,7 @@ from operalta.sandbox.openat2 import open_beneath
 from operalta.sandbox.rules import TEMPORARY_PREFIX
 
 _ABANDONED_AFTER_SECONDS = 3600
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ def measure(root: int) -> Usage:
     """Return what lies below the directory opened as `root`.
 
     Files that a write left half-made, an hour ago or more, are cleared away on the walk. Raise OSError where
-    a directory cannot be read; one that disappears meanwhile counts for nothing.
+    a directory cannot be read; one that disappears, or becomes something else, meanwhile counts for nothing.
     """
     entries = size = 0
     waiting = ["."]
@@ -32,8 +34,10 @@ def measure(root: int) -> Usage:
         directory = waiting.pop()
         try:
             descriptor = open_beneath(root, directory, os.O_RDONLY | os.O_DIRECTORY)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
+        except OSError as error:
+            if error.errno in _GONE:
+                continue
+            raise
         try:
             with os.scandir(descriptor) as found:
                 for item in found:

@@ -12,6 +12,9 @@ from operalta.workspace.conversations.rules import Author, Message
 _SUMMARIES = {
     "memory_record": "Record in the company's memory",
     "files_write": "Write a file",
+    "files_append": "Add to a file",
+    "files_move": "Move a file",
+    "files_delete": "Put a file into the bin",
     "web_fetch": "Fetch a page from the web",
     "shell_run": "Run a command",
 }

@@ -23,6 +23,7 @@ _NOTICES = {
     "saved": ("ok", "Saved."),
     "sent": ("ok", "Sent."),
     "deleted": ("ok", "Deleted."),
+    "restored": ("ok", "Restored."),
     "revoked": ("ok", "Revoked."),
     "verified": ("ok", "The address is verified. Sign in to go on."),
     "address-verified": ("ok", "Your address is verified."),

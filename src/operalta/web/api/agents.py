@@ -19,6 +19,7 @@ router = APIRouter(prefix="/companies/{company}/agents", tags=["agents"], respon
 Choosing = Annotated[CompanyEntry, Depends(InCompany(Permission.AGENTS_RUN, rules.READ))]
 Reading = Annotated[CompanyEntry, Depends(InCompany(Permission.AGENTS_READ, rules.READ))]
 Managing = Annotated[CompanyEntry, Depends(InCompany(Permission.AGENTS_MANAGE, rules.SENSITIVE_WRITE))]
+Folder = Annotated[str, Field(min_length=1, max_length=service.LONGEST_FOLDER)]
 ToolDecision = Literal["allow", "ask", "deny"]
 
 
@@ -36,10 +37,14 @@ class AgentBody(Body):
     purpose: Annotated[str, Field(min_length=1, max_length=400)] | None = None
     instructions: Annotated[str, Field(max_length=8_000)] | None = None
     tools: Annotated[tuple[ToolSetting, ...], Field(max_length=100)] | None = None
+    directories: Annotated[tuple[Folder, ...], Field(max_length=service.MOST_FOLDERS)] | None = None
 
 
 class Agent(Shown):
-    """An agent. `tools` maps a tool's name to what the agent is set to do with it."""
+    """An agent. `tools` maps a tool's name to what the agent is set to do with it.
+
+    `directories` are the folders whose files it reaches; all of the company's where there are none.
+    """
 
     id: UUID
     slug: str
@@ -48,6 +53,7 @@ class Agent(Shown):
     instructions: str
     route: str
     tools: dict[str, ToolDecision]
+    directories: tuple[str, ...]
 
 
 @router.get("")
@@ -77,6 +83,7 @@ async def change_agent(entry: Managing, agent_id: UUID, body: AgentBody) -> Agen
             purpose=body.purpose,
             instructions=body.instructions,
             tools=None if body.tools is None else _decisions(body.tools),
+            directories=body.directories,
         )
         found, _ = await service.get_agent(scope, agent_id)
     return Agent.model_validate(found)

@@ -1,4 +1,4 @@
-"""Files: listed by name, brought as a form, handed over as attachments."""
+"""Files: listed by name, brought as a form, handed over as attachments, moved, restored from the bin."""
 
 from datetime import datetime
 from http import HTTPStatus
@@ -7,11 +7,13 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
+from pydantic import Field
 
 from operalta.access.rules import Permission
 from operalta.guard import rules
+from operalta.kernel.errors import InvalidInput
 from operalta.kernel.ids import FileId
-from operalta.web.api.models import REFUSALS, USUAL_PAGE_SIZE, Cursor, Listing, PageSize, Shown
+from operalta.web.api.models import REFUSALS, USUAL_PAGE_SIZE, Body, Cursor, Listing, PageSize, Shown
 from operalta.web.entry import CompanyEntry, InCompany
 from operalta.web.transfers import attachment, read_upload
 from operalta.workspace.files import deletion, service
@@ -54,8 +56,38 @@ _FORM: dict[str, Any] = {
 }
 
 
+Path = Annotated[str, Field(min_length=1, max_length=LONGEST_PATH)]
+
+
+class Addition(Body):
+    """What comes behind what a text file holds, on a line of its own."""
+
+    path: Path
+    text: Annotated[str, Field(min_length=1, max_length=1_000_000)]
+
+
+class NewPath(Body):
+    """The name that a file is to have, as a whole path."""
+
+    path: Path
+
+
+class Restoring(Body):
+    """What is to be restored: with `version`, that version of a present file; else the file from the bin.
+
+    With `path`, it leaves the bin under that name.
+    """
+
+    path: Path | None = None
+    version: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+
+
 class StoredFile(Shown):
-    """A file as it stands. `run_id` names the agent's run that wrote it for `changed_by`."""
+    """A file as it stands, or as it lies in the bin (`deleted_at`).
+
+    `changed_by` did the last thing to it: wrote, moved, deleted or restored it; `run_id` names the agent's run that did
+    so for them. `written_by_name` brought the present version.
+    """
 
     id: UUID
     path: str
@@ -66,6 +98,7 @@ class StoredFile(Shown):
     origin: FileOrigin
     changed_by: UUID
     changed_by_name: str | None
+    written_by_name: str | None
     run_id: UUID | None
     created_at: datetime
     changed_at: datetime
@@ -124,6 +157,30 @@ async def upload(entry: Uploading) -> StoredFile:
         return StoredFile.model_validate(stored)
 
 
+@router.post("/append")
+async def append(entry: Writing, body: Addition) -> StoredFile:
+    """Add to the end of a text file, as a new version; a file that is not there is made."""
+    async with entry.scope() as scope:
+        return StoredFile.model_validate(await service.append_text(scope, entry.services.files, body.path, body.text))
+
+
+@router.get("/bin")
+async def list_deleted(entry: Reading, cursor: Cursor = None, limit: PageSize = USUAL_PAGE_SIZE) -> Listing[StoredFile]:
+    """List the files in the bin, the last deleted first."""
+    async with entry.scope() as scope:
+        found = await deletion.list_deleted(scope, entry.services.files, cursor, limit)
+    return Listing[StoredFile](
+        items=tuple(StoredFile.model_validate(each) for each in found.items), next_cursor=found.next_cursor
+    )
+
+
+@router.delete("/bin/{file_id}", status_code=HTTPStatus.NO_CONTENT)
+async def delete_for_good(entry: Writing, file_id: UUID) -> None:
+    """Delete a file in the bin and all its versions. Nothing brings it back."""
+    async with entry.scope() as scope:
+        await deletion.delete_for_good(scope, entry.services.files, FileId(file_id))
+
+
 @router.get("/{file_id}")
 async def get_file(entry: Reading, file_id: UUID) -> WholeFile:
     """Return a file, deleted or not, with its versions."""
@@ -147,6 +204,25 @@ async def download(
 
 @router.delete("/{file_id}", status_code=HTTPStatus.NO_CONTENT)
 async def delete(entry: Writing, file_id: UUID) -> None:
-    """Delete a file. Its versions stay."""
+    """Put a file into the bin, with all its versions."""
     async with entry.scope() as scope:
         await deletion.delete(scope, entry.services.files, FileId(file_id))
+
+
+@router.post("/{file_id}/move")
+async def move(entry: Writing, file_id: UUID, body: NewPath) -> StoredFile:
+    """Give a file another name. Nothing is replaced: a name that is taken answers 409."""
+    async with entry.scope() as scope:
+        return StoredFile.model_validate(await service.move(scope, entry.services.files, FileId(file_id), body.path))
+
+
+@router.post("/{file_id}/restore")
+async def restore(entry: Writing, file_id: UUID, body: Restoring) -> StoredFile:
+    """Take a file out of the bin, or make an old version of a present file its newest one."""
+    store, file = entry.services.files, FileId(file_id)
+    async with entry.scope() as scope:
+        if body.version is None:
+            return StoredFile.model_validate(await deletion.restore(scope, store, file, body.path))
+        if body.path is not None:
+            raise InvalidInput("Give either a version or a name.", field="path")
+        return StoredFile.model_validate(await service.restore_version(scope, store, file, body.version))

@@ -10,6 +10,7 @@ from operalta.web.pages import (
     entrance,
     factors,
     files,
+    files_bin,
     memory,
     metrics,
     second_factor,
@@ -19,4 +20,4 @@ from operalta.web.pages import (
 
 routers = (entrance.router, second_factor.router, account.router, factors.router)
 routers += (companies.router, staff.router, chat.router, approvals.router, agents.router)
-routers += (memory.router, metrics.router, files.router, audit.router, trust.router)
+routers += (memory.router, metrics.router, files_bin.router, files.router, audit.router, trust.router)

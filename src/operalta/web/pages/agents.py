@@ -74,6 +74,18 @@ async def change_tools(entry: Managing, agent_id: UUID, request: Request) -> Red
     return go_to(f"/c/{entry.company}/agents/{agent_id}", "saved")
 
 
+@router.post("/c/{company}/agents/{agent_id}/folders")
+async def change_folders(entry: Managing, agent_id: UUID, directories: Text = "") -> Response:
+    """Say below which folders the agent reaches files: one a line, none for all."""
+    named = tuple(line for line in directories.splitlines() if line.strip())
+    try:
+        async with entry.scope() as scope:
+            await service.change_agent(scope, agent_id, directories=named)
+    except InvalidInput as refusal:
+        return await _agent_page(entry, agent_id, {"directories": directories}, refusal)
+    return go_to(f"/c/{entry.company}/agents/{agent_id}", "saved")
+
+
 async def _agent_page(
     entry: CompanyEntry, agent_id: UUID, form: dict[str, str], refusal: Refusal | None
 ) -> HTMLResponse:
@@ -86,6 +98,7 @@ async def _agent_page(
                 "name": found.name,
                 "purpose": found.purpose,
                 "instructions": found.instructions,
+                "folders": found.directories,
                 "model_route": found.route,
             },
             "tools": [

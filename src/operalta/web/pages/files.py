@@ -1,17 +1,19 @@
-"""The pages of files: the workspace as a tree, one file with its versions, uploads and downloads."""
+"""The pages of files: the workspace as a tree, one file with its versions, what is done to it, the way in and out."""
 
 from collections import Counter
+from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Form, Path, Query
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from operalta.access.rules import Permission
 from operalta.db.scope import Scope
 from operalta.guard import rules
-from operalta.kernel.errors import Conflict, InvalidInput, NotAllowed, NotFound, Refusal, TooLarge
+from operalta.kernel.errors import Conflict, InvalidInput, NotAllowed, Refusal, TooLarge
 from operalta.kernel.ids import FileId
+from operalta.sandbox.errors import NoSuchFile
 from operalta.web.entry import CompanyEntry, InCompany
 from operalta.web.presentation import form_errors, go_to, page
 from operalta.web.problems import status_of
@@ -30,7 +32,11 @@ Writing = Annotated[CompanyEntry, Depends(InCompany(Permission.FILES_WRITE, rule
 Folder = Annotated[str, Query(max_length=2_000)]
 Search = Annotated[str, Query(max_length=400)]
 
+Text = Annotated[str, Form(max_length=100_000)]
+
 _PREVIEW_CHARACTERS = 50_000
+_GONE = "somebody who is no longer here"
+_SHOWN_IN_THE_FORM = (InvalidInput, Conflict, NotAllowed, TooLarge)
 
 
 @router.get("/c/{company}/files")
@@ -48,7 +54,7 @@ async def upload(entry: Uploading) -> Response:
         sent = await read_upload(entry.request)
         async with entry.scope() as scope:
             stored = await service.upload(scope, entry.services.files, sent.path, sent.content)
-    except (InvalidInput, Conflict, NotAllowed, TooLarge) as refusal:
+    except _SHOWN_IN_THE_FORM as refusal:
         return await _files_page(entry, "", "", refusal)
     return go_to(f"/c/{entry.company}/files/{stored.id}", "saved")
 
@@ -57,44 +63,17 @@ async def upload(entry: Uploading) -> Response:
 async def at_path(entry: Reading, path: Folder = "") -> RedirectResponse:
     """Lead to the file of this path: what an answer quotes, it knows by its path."""
     async with entry.scope() as scope:
-        kept = await _all_files(scope, entry.services.files)
-    found = next((each for each in kept if each.path == path), None)
-    if found is None:
-        raise NotFound
+        try:
+            found = await service.find_at(scope, entry.services.files, path)
+        except InvalidInput:
+            raise NoSuchFile from None
     return go_to(f"/c/{entry.company}/files/{found.id}")
 
 
 @router.get("/c/{company}/files/{file_id}")
 async def one(entry: Reading, file_id: UUID) -> HTMLResponse:
     """Show a file: what it says where it is text, and its versions."""
-    async with entry.scope() as scope:
-        found = await service.get(scope, entry.services.files, FileId(file_id))
-        file = found.file
-        folder, _, name = file.path.rpartition("/")
-        context: dict[str, object] = {
-            "file": {
-                "id": file.id,
-                "name": name,
-                "folder": folder,
-                "size": file.size,
-                "media_type": file.content_type,
-                "origin": _origin(file) + (", deleted since" if file.deleted_at else ""),
-                "updated_at": file.changed_at,
-                "sha256": file.sha256,
-            },
-            "preview": await _preview(scope, entry.services.files, file),
-            "versions": [
-                {
-                    "number": each.version,
-                    "size": each.size,
-                    "by": _author(each),
-                    "at": each.at,
-                    "is_current": each.version == file.version and file.deleted_at is None,
-                }
-                for each in found.versions
-            ],
-        }
-        return await page(entry.request, scope, "pages/file.html", context, nav="files")
+    return await file_page(entry, file_id, {}, None)
 
 
 @router.get("/c/{company}/files/{file_id}/download")
@@ -107,12 +86,83 @@ async def download(
     return attachment(found.file.path, found.content, found.file.content_type)
 
 
+@router.post("/c/{company}/files/{file_id}/append")
+async def append(entry: Writing, file_id: UUID, text: Text = "") -> Response:
+    """Add to the end of a text file."""
+    store = entry.services.files
+    try:
+        async with entry.scope() as scope:
+            found = await service.get(scope, store, FileId(file_id))
+            if found.file.deleted_at is not None:
+                raise NoSuchFile
+            await service.append_text(scope, store, found.file.path, text)
+    except _SHOWN_IN_THE_FORM as refusal:
+        return await file_page(entry, file_id, {"text": text}, refusal)
+    return go_to(f"/c/{entry.company}/files/{file_id}", "saved")
+
+
+@router.post("/c/{company}/files/{file_id}/move")
+async def move(entry: Writing, file_id: UUID, path: Text = "") -> Response:
+    """Give a file another name."""
+    try:
+        async with entry.scope() as scope:
+            await service.move(scope, entry.services.files, FileId(file_id), path)
+    except _SHOWN_IN_THE_FORM as refusal:
+        return await file_page(entry, file_id, {"path": path}, refusal)
+    return go_to(f"/c/{entry.company}/files/{file_id}", "saved")
+
+
+@router.post("/c/{company}/files/{file_id}/versions/{version}/restore")
+async def restore_version(
+    entry: Writing, file_id: UUID, version: Annotated[int, Path(ge=1, le=2**31 - 1)]
+) -> RedirectResponse:
+    """Make an old version of a file its newest one."""
+    async with entry.scope() as scope:
+        await service.restore_version(scope, entry.services.files, FileId(file_id), version)
+    return go_to(f"/c/{entry.company}/files/{file_id}", "restored")
+
+
 @router.post("/c/{company}/files/{file_id}/delete")
 async def delete(entry: Writing, file_id: UUID) -> Response:
-    """Delete a file."""
+    """Put a file into the bin."""
     async with entry.scope() as scope:
         await deletion.delete(scope, entry.services.files, FileId(file_id))
     return go_to(f"/c/{entry.company}/files", "deleted")
+
+
+async def file_page(entry: CompanyEntry, file_id: UUID, form: dict[str, str], refusal: Refusal | None) -> HTMLResponse:
+    """Return the page of one file, present or in the bin; with `refusal`, what was typed and why it was not done."""
+    async with entry.scope() as scope:
+        found = await service.get(scope, entry.services.files, FileId(file_id))
+        file = found.file
+        folder, _, name = file.path.rpartition("/")
+        context: dict[str, object] = {
+            "file": {
+                "id": file.id,
+                "name": name,
+                "path": file.path,
+                "folder": folder,
+                "size": file.size,
+                "media_type": file.content_type,
+                "origin": origin_of(file),
+                "updated_at": file.changed_at,
+                "deleted_at": file.deleted_at,
+                "deleted_by": changer_of(file),
+                "sha256": file.sha256,
+            },
+            "preview": await _preview(scope, entry.services.files, file),
+            "versions": [_version(each, file) for each in found.versions],
+            "form": form,
+        }
+        errors = _at_field(refusal, next(iter(form))) if refusal else []
+        status = status_of(refusal) if refusal else HTTPStatus.OK
+        return await page(entry.request, scope, "pages/file.html", context, nav="files", errors=errors, status=status)
+
+
+def _at_field(refusal: Refusal, field: str) -> list[dict[str, str]]:
+    errors = form_errors(refusal)
+    errors[0]["field"] = field
+    return errors
 
 
 async def _files_page(entry: CompanyEntry, folder: str, search: str, refusal: Refusal | None) -> HTMLResponse:
@@ -137,8 +187,7 @@ async def _files_page(entry: CompanyEntry, folder: str, search: str, refusal: Re
         }
         if refusal is None:
             return await page(entry.request, scope, "pages/files.html", context, nav="files")
-        errors = form_errors(refusal)
-        errors[0]["field"] = "file"
+        errors = _at_field(refusal, "file")
         return await page(
             entry.request, scope, "pages/files.html", context, nav="files", errors=errors, status=status_of(refusal)
         )
@@ -177,19 +226,36 @@ def _listed(file: StoredFile, folder: str) -> dict[str, object]:
         "id": file.id,
         "name": file.path.removeprefix(f"{folder}/") if folder else file.path,
         "size": file.size,
-        "origin": _origin(file),
+        "origin": origin_of(file),
         "updated_at": file.changed_at,
         "versions_count": file.version,
     }
 
 
-def _origin(file: StoredFile) -> str:
-    who = file.changed_by_name or "somebody who is no longer here"
+def _version(version: FileVersion, file: StoredFile) -> dict[str, object]:
+    return {
+        "number": version.version,
+        "size": version.size,
+        "by": _author(version),
+        "at": version.at,
+        "is_current": version.version == file.version and file.deleted_at is None,
+    }
+
+
+def changer_of(file: StoredFile) -> str:
+    """Tell who did the last thing to a file."""
+    who = file.changed_by_name or _GONE
+    return f"an agent for {who}" if file.run_id else who
+
+
+def origin_of(file: StoredFile) -> str:
+    """Tell who brought a file's present version, and how."""
+    who = file.written_by_name or _GONE
     return f"uploaded by {who}" if file.origin is FileOrigin.UPLOAD else f"made by an agent for {who}"
 
 
 def _author(version: FileVersion) -> str:
-    who = version.changed_by_name or "somebody who is no longer here"
+    who = version.changed_by_name or _GONE
     return f"an agent for {who}" if version.run_id else who
 
 
