@@ -5,7 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operalta.sandbox.errors import InvalidPath, NeverWritable
-from operalta.sandbox.rules import MAXIMUM_DEPTH, check_writable, is_usable_name, parse_path
+from operalta.sandbox.rules import (
+    MAXIMUM_DEPTH,
+    NEVER_WRITABLE,
+    WorkspacePath,
+    check_writable,
+    declared_in_both,
+    is_usable_name,
+    parse_path,
+)
 
 TRAVERSALS = (
     "..", "../x", "a/../b", "a/..", "./a", "a/./b", ".", "a/.", "/", "/etc/passwd", "//etc/passwd", "a//b", "a/",
@@ -76,3 +84,29 @@ def test_what_programs_obey_is_never_written(text: str) -> None:
 @pytest.mark.parametrize("text", [".gitignore", "git/hooks", "bashrc", "a.git", ".github/README.md", "ssh/.keep"])
 def test_what_looks_alike_is_written(text: str) -> None:
     check_writable(parse_path(text))
+
+
+def spellings(name: str) -> tuple[str, ...]:
+    """Return a name as other people, other keyboards and other file systems would write it."""
+    wide = "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" and c != "/" else c for c in name)
+    return (name, name.upper(), name.title(), wide, name.replace(".", "\uff0e"), name[:2] + "\u200d" + name[2:])
+
+
+@pytest.mark.proves("5.2.1")
+@pytest.mark.parametrize("name", sorted(NEVER_WRITABLE))
+def test_no_spelling_of_what_programs_obey_is_written(name: str) -> None:
+    for each in spellings(name):
+        for path in (each, f"a/b/{each}", f"{each}/x", f"a/{each}/hooks/x"):
+            with pytest.raises(NeverWritable):
+                check_writable(parse_path(path))
+
+
+def test_folders_declared_in_both_are_the_inner_ones() -> None:
+    def of(*names: str) -> tuple[WorkspacePath, ...]:
+        return tuple(parse_path(name) for name in names)
+
+    everything = (WorkspacePath(()),)
+    assert declared_in_both(everything, of("a", "b/c")) == of("a", "b/c")
+    assert declared_in_both(of("a", "b/c"), of("a/x", "b", "d")) == of("a/x", "b/c")
+    assert declared_in_both(of("a"), of("b", "ab", "A")) == ()
+    assert declared_in_both(of("a", "a/x"), of("a/x")) == of("a/x")
