@@ -32,6 +32,9 @@ from operalta.agents.registry import ToolDeclaration
         ("/read a/b c.md", "files_read", {"path": "a/b c.md"}),
         ("/write a.md | x | y", "files_write", {"path": "a.md", "content": "x | y"}),
         ("/write a.md |", "files_write", {"path": "a.md", "content": ""}),
+        ("/append a.md | x | y\nz", "files_append", {"path": "a.md", "content": "x | y\nz"}),
+        ("/move a b.md | c/d.md", "files_move", {"path": "a b.md", "to": "c/d.md"}),
+        ("/delete a b.md", "files_delete", {"path": "a b.md"}),
         ("/list", "files_list", {}),
         ("/list a/b", "files_list", {"folder": "a/b"}),
         ("/metric", "metrics_read", {}),
@@ -69,6 +72,9 @@ def test_typed_commands(text: str, tool: str, arguments: dict[str, JsonValue]) -
         ('Create a file named x/a.md saying "hello"', "files_write", {"path": "x/a.md", "content": "hello"}),
         ("fetch https://example.com/a.", "web_fetch", {"url": "https://example.com/a"}),
         ("show me the file x/a.md?", "files_read", {"path": "x/a.md"}),
+        ("please delete the file x/a.md.", "files_delete", {"path": "x/a.md"}),
+        ('Remove file "a.md"', "files_delete", {"path": "a.md"}),
+        ("rename the file a.md to x/b.md", "files_move", {"path": "a.md", "to": "x/b.md"}),
     ],
 )
 def test_phrases_are_understood_but_never_typed(text: str, tool: str, arguments: dict[str, JsonValue]) -> None:
@@ -86,6 +92,15 @@ def test_phrases_are_understood_but_never_typed(text: str, tool: str, arguments:
         "/decide two\nlines | body",
         "/write a.md",
         "/write | x",
+        "/append a.md",
+        "/append a.md |",
+        "/append | x",
+        "/move a.md",
+        "/move a.md |",
+        "/move | b.md",
+        "/move a\nb | c",
+        "/delete",
+        "/delete a\nb",
         "/fetch",
         "/run",
         "/run ls\nrm -r x",
@@ -122,6 +137,8 @@ def test_help() -> None:
         some.tuples(some.sampled_from(sorted(COMMANDS)), some.text()).map(lambda two: f"/{two[0]} {two[1]}"),
         some.text().map("record a decision that {}".format),
         some.text().map("write a file called {} with x".format),
+        some.text().map("delete the file {}".format),
+        some.text().map("move the file {} to b".format),
     )
 )
 def test_no_input_raises_and_every_command_fits_its_tool(text: str) -> None:

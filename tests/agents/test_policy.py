@@ -66,6 +66,14 @@ def run(command: str, seconds: int = 60) -> Call:
     return "shell_run", {"command": command, "seconds": seconds}
 
 
+def move(path: str, to: str) -> Call:
+    return "files_move", {"path": path, "to": to}
+
+
+def bin_file(path: str) -> Call:
+    return "files_delete", {"path": path}
+
+
 READS: list[Call] = [
     ("memory_search", {"query": "anything"}),
     ("metrics_read", {}),
@@ -91,6 +99,9 @@ def test_internal_reads_pass(call: Call, origin: Origin) -> None:
         ("/write plans/a.md | one\n\n    two", write("plans/a.md", "one\n\n    two")),
         ("/fetch https://example.com/a", fetch("https://example.com/a")),
         ("/run ls -l | sort", run("ls -l | sort")),
+        ("/append a.md | one", ("files_append", {"path": "a.md", "content": "one"})),
+        ("/move a.md | b.md", move("a.md", "b.md")),
+        ("/delete a.md", bin_file("a.md")),
     ],
 )
 def test_a_typed_command_is_the_approval(text: str, call: Call) -> None:
@@ -552,3 +563,33 @@ def test_the_strictest_setting_wins_over_a_typed_command() -> None:
     asked = replace(context("/decide Use Postgres"), settings=replace(ALL_ON, company=outcomes))
     decision = decide(tool("memory_record"), {"kind": "decision", "title": "Use Postgres"}, asked)
     assert decision == PolicyDecision(Outcome.ASK, ("company_setting", "typed_as_a_command"))
+
+
+@pytest.mark.proves("5.5.1")
+@pytest.mark.parametrize(
+    ("text", "call", "outcome"),
+    [
+        # Into the bin and back, or to another name: nothing is lost, so naming it all is enough.
+        ("please delete the file notes/old.md", bin_file("notes/old.md"), Outcome.ALLOW),
+        ("delete notes/old.md", bin_file("notes/old.md"), Outcome.ALLOW),
+        ("move the file a.md to plans/b.md", move("a.md", "plans/b.md"), Outcome.ALLOW),
+        ("rename a.md to b.md, please", move("a.md", "b.md"), Outcome.ALLOW),
+        # Another file than the one that was named, or none that was.
+        ("delete notes/old.md", bin_file("notes/new.md"), Outcome.ASK),
+        ("delete notes/older.md", bin_file("notes/old.md"), Outcome.ASK),
+        ("tidy up the notes", bin_file("notes/old.md"), Outcome.ASK),
+        ("read notes/old.md", bin_file("notes/old.md"), Outcome.ASK),
+        ("do not delete notes/old.md", bin_file("notes/old.md"), Outcome.ASK),
+        ("should I delete notes/old.md?", bin_file("notes/old.md"), Outcome.ASK),
+        ('he wrote "delete notes/old.md"', bin_file("notes/old.md"), Outcome.ASK),
+        ("move a.md somewhere else", move("a.md", "b.md"), Outcome.ASK),
+        ("move a.md to b.md", move("a.md", "c.md"), Outcome.ASK),
+        ("move a.md to b.md", move("c.md", "b.md"), Outcome.ASK),
+        # What an agent puts together for others is asked about, wherever it goes.
+        ("add hello to the file a.md", ("files_append", {"path": "a.md", "content": "hello"}), Outcome.ASK),
+    ],
+)
+def test_files_move_and_go_to_the_bin_as_far_as_the_person_named_them(text: str, call: Call, outcome: Outcome) -> None:
+    assert judge(text, call) is outcome
+    for origin in set(Origin) - {Origin.SESSION}:
+        assert judge(text, call, origin=origin) is Outcome.ASK

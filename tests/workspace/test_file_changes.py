@@ -274,6 +274,7 @@ async def test_no_change_leads_out_of_the_declared_folders_or_to_a_bad_name(
 ) -> None:
     async with scope_of(office.founder) as scope:
         inside = await service.upload(scope, files, "notes/in.md", b"in")
+        await service.upload(scope, files, "notes/beside.md", b"beside")
         outside = await service.upload(scope, files, "board/out.md", b"out")
         gone = await service.upload(scope, files, "board/gone.md", b"gone")
         await deletion.delete(scope, files, gone.id)

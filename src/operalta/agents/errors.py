@@ -29,3 +29,7 @@ class HistoryUnreadable(Unavailable):
 
 class ModelMisbehaved(Unavailable):
     """The model answered in a way that cannot be used. Try again, or choose another model route."""
+
+
+class CannotBeShown(InvalidInput):
+    """What this call would change cannot be shown, so nobody can be asked about it."""

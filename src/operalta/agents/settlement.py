@@ -17,6 +17,7 @@ from operalta.agents.approvals import rules as approval_rules
 from operalta.agents.approvals import store as approval_store
 from operalta.agents.canonical import JsonValue
 from operalta.agents.dispatch import Claim
+from operalta.agents.errors import CannotBeShown
 from operalta.agents.journal import Attempt
 from operalta.agents.judgement import judge
 from operalta.agents.policy import Outcome, PolicyDecision
@@ -31,7 +32,7 @@ from operalta.audit.service import record
 from operalta.db.errors import ClaimLost, DatabaseOutOfReach
 from operalta.db.scope import Row, Scope
 from operalta.kernel import clock
-from operalta.kernel.errors import Refusal
+from operalta.kernel.errors import InvalidInput, NotAllowed, NotFound, Refusal, TooLarge
 from operalta.kernel.ids import ApprovalId, ConversationId, PersonId, RunId, new_id
 from operalta.sandbox.exchange import EgressLine
 from operalta.terms.registry import upholds
@@ -71,7 +72,17 @@ async def settle(attempt: Attempt, call: ToolCall) -> bool:
     if decision.outcome is Outcome.ALLOW:
         await _carry_out(attempt, accepted, None)
         return True
-    approval = await _approval(attempt, accepted, decision)
+    return await _settle_by_approval(attempt, accepted, decision)
+
+
+async def _settle_by_approval(attempt: Attempt, accepted: _Accepted, decision: PolicyDecision) -> bool:
+    call = accepted.call
+    try:
+        approval = await _approval(attempt, accepted, decision)
+    except CannotBeShown as refusal:
+        async with attempt.scope() as scope:
+            await attempt.result(scope, call, failed(call, refusal.public_text))
+        return True
     if approval is None:
         return False
     refusal = _refused(approval)
@@ -80,7 +91,7 @@ async def settle(attempt: Attempt, call: ToolCall) -> bool:
         return True
     async with attempt.scope() as scope:
         if approval["decision"] is None:
-            await record(scope, Action.APPROVAL_EXPIRED, "approval", approval["id"], tool=tool.name)
+            await record(scope, Action.APPROVAL_EXPIRED, "approval", approval["id"], tool=accepted.tool.name)
         await attempt.result(scope, call, denied(call, refusal))
     return True
 
@@ -141,7 +152,7 @@ async def _approval(attempt: Attempt, accepted: _Accepted, decision: PolicyDecis
 
 
 async def _ask(attempt: Attempt, scope: Scope, accepted: _Accepted, decision: PolicyDecision) -> None:
-    before, after = await preview(attempt.files, scope, accepted.arguments)
+    before, after = await _shown(attempt, scope, accepted)
     approval_id = new_id()
     asked: dict[str, Any] = {
         "id": approval_id,
@@ -166,6 +177,14 @@ async def _ask(attempt: Attempt, scope: Scope, accepted: _Accepted, decision: Po
     await attempt.event(scope, EventKind.APPROVAL_ASKED, body)
     sha256 = accepted.proposed.arguments_sha256
     await record(scope, Action.APPROVAL_ASKED, "approval", approval_id, tool=accepted.tool.name, sha256=sha256)
+
+
+async def _shown(attempt: Attempt, scope: Scope, accepted: _Accepted) -> tuple[str | None, str | None]:
+    """Return what a card shows of a change. Raise CannotBeShown where the change would be refused anyway."""
+    try:
+        return await preview(attempt.files, scope, accepted.arguments)
+    except (InvalidInput, NotAllowed, NotFound, TooLarge) as refusal:
+        raise CannotBeShown(refusal.public_text) from refusal
 
 
 async def _carry_out(attempt: Attempt, accepted: _Accepted, approval: Row | None) -> None:
@@ -257,9 +276,13 @@ async def _use_up(attempt: Attempt, scope: Scope, accepted: _Accepted, approval:
     differing = approval_rules.mismatches(binding, accepted.proposed, clock.now())
     refusal = _DOES_NOT_FIT if differing else None
     if refusal is None and approval["before"] is not None:
-        before, _ = await preview(attempt.files, scope, accepted.arguments)
-        if before != approval["before"]:
-            differing, refusal = ("before",), _CHANGED_SINCE
+        try:
+            before, _ = await _shown(attempt, scope, accepted)
+        except CannotBeShown as refused:
+            differing, refusal = ("before",), refused.public_text
+        else:
+            if before != approval["before"]:
+                differing, refusal = ("before",), _CHANGED_SINCE
     proposed = accepted.proposed
     if refusal is None and not await approval_store.consume(
         scope, approval["id"], attempt.run["id"], proposed.arguments_sha256, proposed.tool_hash
