@@ -212,7 +212,12 @@ OPERATIONS: dict[SensitiveOperation, Callable[[Holder, str], list[Answer]]] = {
             "PATCH",
             f"/companies/{ada.member.company_slug}/agents/{an_agent(ada)}",
             {"tools": [{"tool": "web_fetch", "decision": "deny"}]},
-        )
+        ),
+        ada.home.api(
+            "PATCH",
+            f"/companies/{ada.member.company_slug}/agents/{an_agent(ada)}",
+            {"directories": ["notes"]},
+        ),
     ],
 }
 
