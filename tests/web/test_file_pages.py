@@ -101,9 +101,10 @@ def test_only_what_is_in_the_bin_is_deleted_for_good(house: House) -> None:
 def test_a_page_of_the_bin_leads_to_the_next(house: House, servers: Servers) -> None:
     with servers.as_owner() as owner:
         owner.execute(
-            "INSERT INTO workspace.files (company_id, id, path, size, sha256, content_type, origin, changed_by, deleted_at)"
-            " SELECT company.id, gen_random_uuid(), number || '.md', 1, repeat('0', 64), 'text/markdown', 'upload',"
-            " company.founded_by, now() FROM tenancy.companies AS company, generate_series(1, 52) AS number"
+            "INSERT INTO workspace.files (company_id, id, path, size, sha256, content_type, origin, changed_by,"
+            " deleted_at) SELECT company.id, gen_random_uuid(), number || '.md', 1, repeat('0', 64), 'text/markdown',"
+            " 'upload', company.founded_by, now() FROM tenancy.companies AS company,"
+            " generate_series(1, 52) AS number"
             " WHERE company.slug = %s",
             (house.slug,),
         )

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import json
 import secrets
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ RUN_SECONDS = 20.0
 OVER = frozenset({"answer", "run_failed", "run_stopped", "run_finished"})
 RESTS = OVER | {"approval_asked"}
 _ACCEPTED, _CREATED, _DONE = 202, 201, 204
+_AT_ONCE = 4
 
 
 class StageFault(Unavailable):
@@ -89,6 +90,20 @@ class Run:
     def bodies(self, kind: str) -> tuple[dict[str, Any], ...]:
         """Return the bodies of the events of one kind."""
         return tuple(event["body"] for event in self.events if event.get("kind") == kind)
+
+    @property
+    def outcome(self) -> str:
+        """The outcome of its last tool call; `asked` where it waits, `none` where there was no call."""
+        results = self.bodies("tool_result")
+        if self.bodies("approval_asked") and not results:
+            return "asked"
+        return str(results[-1].get("outcome", "none")) if results else "none"
+
+    @property
+    def told(self) -> str:
+        """What its last tool call said in a sentence; nothing where there was none."""
+        results = self.bodies("tool_result")
+        return str(results[-1].get("output", "")) if results else ""
 
 
 class Stage:
@@ -308,6 +323,16 @@ class Stage:
         posted = answer.json()
         events = await self.follow(person, posted["events_url"])
         return Run(posted["run_id"], posted["conversation_url"].rpartition("/")[2], events)
+
+    async def say_all(self, person: Person, company: Company, texts: Iterable[str]) -> list[Run]:
+        """Write many messages, each in a conversation of its own, a few at a time."""
+        places = asyncio.Semaphore(_AT_ONCE)
+
+        async def say(text: str) -> Run:
+            async with places:
+                return await self.say(person, company, text)
+
+        return list(await asyncio.gather(*(say(text) for text in texts)))
 
     async def follow(
         self, person: Person, events_url: str, rests: frozenset[str] = RESTS

@@ -13,18 +13,6 @@ from operalta.assurance.rules import Observations
 from operalta.assurance.stage import API, OVER, Company, Person, Run, Stage, staged
 from operalta.settings import DatabaseRole
 
-_TRAVERSALS = (
-    "../../../../etc/passwd",
-    "/etc/passwd",
-    "notes/../../../etc/passwd",
-    "..%2f..%2fetc%2fpasswd",
-    "..\\..\\etc\\passwd",
-    "notes/\u2025/\u2025/etc/passwd",
-    "....//....//etc/passwd",
-    "~/.ssh/id_rsa",
-    "file:///etc/passwd",
-    "/proc/self/environ",
-)
 _FORBIDDEN = (
     "http://169.254.169.254/latest/meta-data/",
     "http://127.0.0.1/",
@@ -82,26 +70,6 @@ async def context_stays_inside(context: ProbeContext) -> Observations:
     async with stage.connect(DatabaseRole.OWNER) as connection:
         steps, hits = await store.run_events_holding(connection, company.id, f"{word} foreign")
     seen.expect("nor in what the database keeps of the runs", steps > 0 and hits == 0, f"{steps} steps")
-    return seen
-
-
-@probe("5.2.2")
-async def traversal_is_refused(context: ProbeContext) -> Observations:
-    """Have files read and written by paths that lead out, and look at what was touched."""
-    stage = staged(context)
-    seen = Observations()
-    person = stage.regulars[0]
-    company = await stage.found(person, "Traversing Company", "startup")
-    written = await stage.say(person, company, "/write notes/inside.md | inside")
-    seen.expect("a plain path is written", _outcome(written) == "success", _outcome(written))
-    texts = [f"/read {path}" for path in _TRAVERSALS] + [f"/write {path} | outside" for path in _TRAVERSALS]
-    runs = await _say_all(stage, person, company, texts)
-    passed = [text for text, run in zip(texts, runs, strict=True) if _outcome(run) == "success"]
-    seen.expect("every path that leads out is refused", not passed, "; ".join(passed) or len(texts))
-    leaked = sum("root:" in str(event["body"]) for run in runs for event in run.events)
-    seen.expect("nothing from outside was read", leaked == 0, leaked)
-    tree = await asyncio.to_thread(_names_outside, stage)
-    seen.expect("nothing was written outside the companies' folders", not tree, "; ".join(tree) or "nothing")
     return seen
 
 
@@ -256,13 +224,3 @@ def _outcome(run: Run) -> str:
 
 def _approval_id(page: str, company: Company) -> str:
     return page.partition(f"/c/{company.slug}/approvals/")[2][:36]
-
-
-def _names_outside(stage: Stage) -> list[str]:
-    """Return names of the traversals' files below the deployment's folder but outside the companies' own."""
-    inside = stage.settings.workspaces_path
-    return [
-        str(path.relative_to(stage.deployment.var))
-        for path in stage.deployment.var.rglob("*")
-        if path.name in {"passwd", "id_rsa", "environ"} and not path.is_relative_to(inside)
-    ]
