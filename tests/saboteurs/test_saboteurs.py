@@ -26,7 +26,8 @@ async def test_exactly_what_is_broken_turns_red(stage: Stage, chosen: Saboteur) 
     with at_work(chosen, stage):
         broken = await run_probes(stage, clauses=chosen.reddens | chosen.spares, code={})
     assert red(broken).keys() == chosen.reddens, red(broken)
-    assert all(each.outcome.verdict is Verdict.FAIL for each in broken.evidence if each.clause in chosen.reddens)
+    verdicts = {each.outcome.verdict for each in broken.evidence if each.clause in chosen.reddens}
+    assert verdicts == {Verdict.FAIL}, red(broken)
     mended = await run_probes(stage, clauses=chosen.reddens, code={})
     assert red(mended) == {}
 

@@ -69,6 +69,7 @@ _SENT = (
 )
 _REFUSED_AS_A_NAME = ("not a usable file name", "Leave out slashes", "A name does not begin or end")
 _OUTSIDE_THE_FOLDERS = "outside the directories"
+_REFUSED = (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
 _ROUNDS = 40
 
 
@@ -117,7 +118,7 @@ async def traversal_is_refused(context: ProbeContext) -> Observations:
     """Send names that lead out in dozens of spellings, over the API and by the chat, and look at what was touched."""
     stage = staged(context)
     seen = Observations()
-    person = stage.regulars[0]
+    person = await stage.new_person("Hal Traversing")
     company = await stage.found(person, "Traversing Company", "startup")
     file = await _bring(person, company, "notes/inside.md", "inside")
     place = _place(stage, company)
@@ -147,7 +148,7 @@ async def links_lead_nowhere(context: ProbeContext) -> Observations:
     """Plant links, pipes and second names on the disk, swap them in while files are written, and ask for the files."""
     stage = staged(context)
     seen = Observations()
-    person = stage.regulars[1]
+    person = await stage.new_person("Ida Linking")
     company = await stage.found(person, "Linking Company", "startup")
     content = f"okapi {secrets.token_hex(8)}"
     file = await _bring(person, company, "plan.md", content)
@@ -198,7 +199,7 @@ async def _write_through_links(
         for number in range(_ROUNDS):
             answer = await person.browser.post(f"{base}/append", {"path": f"door/{number}.md", "text": "x"})
             statuses[answer.status] += 1
-    fine = statuses.keys() <= {HTTPStatus.OK, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
+    fine = statuses.keys() <= {HTTPStatus.OK, *_REFUSED}
     seen.expect("below a folder that is swapped for a link all the time, it is done or refused", fine, dict(statuses))
 
 
@@ -263,8 +264,9 @@ def _swapped(folder: Path, outside: Path) -> Generator[None]:
 
     def swap() -> None:
         while not stop.is_set():
+            # Where a write has made the folder anew meanwhile, the one that was put aside has no way back.
+            shutil.rmtree(aside, ignore_errors=True)
             for one, other in ((folder, aside), (link, folder), (folder, link), (aside, folder)):
-                # What a write has put there meanwhile stands in the way for this round.
                 with contextlib.suppress(OSError):
                     one.rename(other)
 
