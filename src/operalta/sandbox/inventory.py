@@ -9,7 +9,7 @@ ENTRIES: tuple[InventoryEntry, ...] = (
         purpose="Files that a company's people and agents work on.",
         owner="company_id",
         categories=("files",),
-        retention="Until somebody deletes the file, or the company is erased.",
+        retention="Until a person deletes the file for good, or the company is erased.",
         erasure=Erasure.DELETE,
         exported=True,
     ),
