@@ -43,6 +43,13 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "needs at least one.",
         "egress_exemptions": "Exact destinations on private networks that agents may reach all the same, such as "
         '`["127.0.0.1:9000"]`.',
+        "dns_resolver": "The recursive resolver that names of outgoing requests are looked up at, as address and port, "
+        "such as `192.0.2.53:53` or `[2001:db8::53]:53`. It is asked for names as they stand: without search domains, "
+        "and without `/etc/hosts`. The system's resolver unless set.",
+        "nat64_prefixes": "The prefixes behind which your network reaches IPv4 (RFC 6052), such as "
+        '`["2001:db8:64::/96"]`. Addresses in them are as public as the IPv4 address that they hold. `64:ff9b::/96` '
+        "and `64:ff9b:1::/96` need not be named; a network with a prefix of its own should name it, or private "
+        "addresses behind it cannot be told.",
         "bcrypt_cost": "How costly it is to guess at passwords, 4 to 16; production takes 12 or more.",
         "port": "The port the web process listens on, 1 to 65535.",
         "sign_up": "`open`: everybody may open an account and found a company. `invited`: accounts come by invitation, "

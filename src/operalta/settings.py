@@ -18,6 +18,11 @@ from operalta.terms.registry import upholds
 
 MINIMUM_SECRET_BYTES = 32
 MINIMUM_BCRYPT_COST = 12
+_LARGEST_PORT = 65_535
+_IP_WITH_BRACKETS = 6
+_NAT64_LENGTHS = frozenset({32, 40, 48, 56, 64, 96})
+_NAT64_ZERO_OCTET = 8
+_NAT64_BLOCKS = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "2000::/3", "fc00::/7")))
 
 
 class Profile(StrEnum):
@@ -88,6 +93,10 @@ class Settings(BaseSettings):
     egress_exemptions: tuple[str, ...] = Field(
         default=(), description='Exact destinations that may be local, such as ["127.0.0.1:9000"].'
     )
+    dns_resolver: str | None = Field(default=None, description="Address and port of a recursive resolver of your own.")
+    nat64_prefixes: tuple[ipaddress.IPv6Network, ...] = Field(
+        default=(), description='The NAT64 prefixes of your network, such as ["2001:db8:64::/96"].'
+    )
     upload_limit_bytes: Annotated[int, Field(ge=1024)] = 25 * 1024 * 1024
     tls_certificate: Path | None = None
     tls_key: Path | None = None
@@ -132,6 +141,22 @@ class Settings(BaseSettings):
         if problems:
             raise ValueError("SMS needs more: " + "; ".join(problems))
         return self
+
+    @model_validator(mode="after")
+    def _ways_out_make_sense(self) -> Self:
+        if self.dns_resolver is not None and _address_and_port(self.dns_resolver) is None:
+            raise ValueError("OPERALTA_DNS_RESOLVER takes address and port, such as 192.0.2.53:53 or [2001:db8::53]:53")
+        for prefix in self.nat64_prefixes:
+            if not _may_translate(prefix):
+                raise ValueError(
+                    f"OPERALTA_NAT64_PREFIXES takes your network's, of 32, 40, 48, 56, 64 or 96 bits, not {prefix}"
+                )
+        return self
+
+    @property
+    def dns_server(self) -> tuple[str, int] | None:
+        """Address and port of the resolver that names are looked up at; None for the system's."""
+        return _address_and_port(self.dns_resolver) if self.dns_resolver is not None else None
 
     @property
     def base_url(self) -> str:
@@ -238,6 +263,24 @@ def is_this_machine(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _address_and_port(text: str) -> tuple[str, int] | None:
+    """Return what `192.0.2.53:53` or `[2001:db8::53]:53` names; None where `text` is not written like that."""
+    host, _, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    try:
+        address = ipaddress.ip_address(host[1:-1] if bracketed else host)
+    except ValueError:
+        return None
+    digits = port.isascii() and port.isdecimal() and 1 <= int(port) <= _LARGEST_PORT
+    return (str(address), int(port)) if digits and bracketed == (address.version == _IP_WITH_BRACKETS) else None
+
+
+def _may_translate(prefix: ipaddress.IPv6Network) -> bool:
+    """Tell whether IPv4 addresses may stand behind `prefix` (RFC 6052 section 2.2) in a network of one's own."""
+    written = prefix.prefixlen in _NAT64_LENGTHS and prefix.network_address.packed[_NAT64_ZERO_OCTET] == 0
+    return written and any(prefix.subnet_of(block) for block in _NAT64_BLOCKS)
 
 
 def _may_carry_secrets(url: str) -> bool:

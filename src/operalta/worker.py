@@ -9,17 +9,17 @@ from operalta.agents.dispatch import Dispatcher
 from operalta.agents.routes import RouteRegistry, builtin_route
 from operalta.agents.runner import Runner
 from operalta.agents.tool_functions import bound_registry
+from operalta.agents.way_out import doors
 from operalta.audit.heads import HeadDirectory
 from operalta.audit.sealer import Sealer
 from operalta.db.pools import Pool
 from operalta.delivery.sender import Sender
+from operalta.guard.limiter import Limiter
 from operalta.jobs import maintenance
 from operalta.jobs.queue import make_queue
 from operalta.jobs.queue import work as work_queue
 from operalta.kernel import logging
-from operalta.sandbox.egress import EgressDoor, Record
 from operalta.sandbox.files import FileLimits
-from operalta.sandbox.policies import OPEN
 from operalta.sealing.keys import RootKeys
 from operalta.sealing.signing import SigningKeyRing, SigningPurpose
 from operalta.settings import DatabaseRole, Settings
@@ -51,13 +51,11 @@ async def _work(settings: Settings) -> None:
     dispatcher = Dispatcher(pools[DatabaseRole.DISPATCH])
     files = FileStore(settings.workspaces_path, FileLimits(file_bytes=settings.upload_limit_bytes))
 
-    def make_door(keep: Record) -> EgressDoor:
-        return EgressDoor(OPEN, settings.egress_exemptions, keep)
-
+    limiter = Limiter(settings.redis_address, digest_key=settings.secret("limit-key"))
     runner = Runner(
         pools[DatabaseRole.WORKER],
         dispatcher,
-        bound_registry(files, make_door),
+        bound_registry(files, doors(settings, limiter)),
         RouteRegistry([builtin_route()]),
         files,
     )
@@ -84,6 +82,7 @@ async def _work(settings: Settings) -> None:
     finally:
         for pool in pools.values():
             await pool.close()
+        await limiter.close()
 
 
 def _pool(settings: Settings, role: DatabaseRole) -> Pool:

@@ -30,7 +30,7 @@ from operalta.sandbox.files import FileLimits
 from operalta.sandbox.policies import OPEN
 from operalta.workspace.files.file_store import FileStore
 from tests.conftest import Member, Pools, Servers, World
-from tests.sandbox.staging import LoopbackServer
+from tests.sandbox.staging import Counted, LoopbackServer
 
 Row = dict[str, Any]
 Turn = str | list[tuple[str, Mapping[str, object]]]
@@ -106,10 +106,11 @@ class Desk:
     model: Model = field(default_factory=BuiltinModel)
     limits: RunLimits = field(default_factory=RunLimits)
     registry: ToolRegistry = field(init=False)
+    meter: Counted = field(default_factory=Counted)
 
     def __post_init__(self) -> None:
         def make_door(keep: Record) -> EgressDoor:
-            return EgressDoor(OPEN, self.exempt, keep)
+            return EgressDoor(OPEN, self.exempt, keep, meter=self.meter)
 
         self.registry = bound_registry(self.files, make_door)
 

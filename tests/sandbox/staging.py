@@ -10,6 +10,8 @@ from typing import cast
 import httpcore2
 
 from operalta.sandbox.egress import EgressLine
+from operalta.sandbox.errors import FetchLimitReached
+from operalta.sandbox.metering import Errand
 
 Address = IPv4Address | IPv6Address
 PUBLIC = "93.184.215.14"
@@ -116,6 +118,26 @@ class Log:
 
     async def __call__(self, line: EgressLine) -> None:
         self.lines.append(line)
+
+
+@dataclass
+class Counted:
+    """A meter that keeps what it counted and, once `most_requests` or `most_units` are used, refuses."""
+
+    most_requests: int = 1_000_000
+    most_units: int = 1_000_000
+    requests: list[Errand] = field(default_factory=list[Errand])
+    units: list[Errand] = field(default_factory=list[Errand])
+
+    async def admit_request(self, errand: Errand) -> None:
+        if len(self.requests) >= self.most_requests:
+            raise FetchLimitReached
+        self.requests.append(errand)
+
+    async def admit_volume(self, errand: Errand) -> None:
+        if len(self.units) >= self.most_units:
+            raise FetchLimitReached
+        self.units.append(errand)
 
 
 @dataclass(frozen=True)

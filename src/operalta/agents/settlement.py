@@ -33,7 +33,7 @@ from operalta.db.errors import ClaimLost, DatabaseOutOfReach
 from operalta.db.scope import Row, Scope
 from operalta.kernel import clock
 from operalta.kernel.errors import InvalidInput, NotAllowed, NotFound, Refusal, TooLarge
-from operalta.kernel.ids import ApprovalId, ConversationId, PersonId, RunId, new_id
+from operalta.kernel.ids import ApprovalId, CompanyId, ConversationId, PersonId, RunId, new_id
 from operalta.sandbox.exchange import EgressLine
 from operalta.terms.registry import upholds
 
@@ -216,7 +216,7 @@ async def _carry_out_outside(attempt: Attempt, accepted: _Accepted, approval: Ro
     async with attempt.scope() as scope:
         if not await _begin(attempt, scope, accepted, approval):
             return
-    work = ToolWork(None)
+    work = ToolWork(None, company_id=CompanyId(attempt.run["company_id"]), run_id=RunId(attempt.run["id"]))
     try:
         given = await unless_stopped(attempt.claim, _run_of(accepted.tool)(work, accepted.arguments))
         result = succeeded(call, given) if given is not None else failed(call, _STOPPED_MIDWAY)

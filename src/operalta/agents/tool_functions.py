@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
 
 from operalta.agents import store as agent_rows
 from operalta.agents.company_tools import (
@@ -22,11 +21,12 @@ from operalta.agents.company_tools import (
 from operalta.agents.registry import Reference, ToolDeclaration, ToolRegistry, ToolResult
 from operalta.db.scope import Scope
 from operalta.kernel.errors import NotFound
-from operalta.kernel.ids import ApprovalId
-from operalta.sandbox.egress import EgressDoor, FetchedPage
+from operalta.kernel.ids import ApprovalId, CompanyId, RunId
+from operalta.sandbox.egress import EgressDoor
 from operalta.sandbox.errors import NotDeclared
 from operalta.sandbox.exchange import EgressLine
 from operalta.sandbox.policies import OPEN
+from operalta.sandbox.readable import readable_text
 from operalta.sandbox.shell import shell_state
 from operalta.terms.registry import upholds
 from operalta.workspace.files import deletion
@@ -48,6 +48,7 @@ MakeDoor = Callable[[Callable[[EgressLine], Awaitable[None]]], EgressDoor]
 class ToolWork:
     """What a tool works with: the run's open scope, the approval that it runs under, and what it put on the network.
 
+    `company_id` and `run_id` are there for tools that reach the network: what they ask for is counted for both.
     `by_person` says that a person typed or approved exactly this call, so that what it states is their statement.
     Tools that reach the network get no scope: no transaction stays open while a stranger's server answers.
     """
@@ -55,6 +56,8 @@ class ToolWork:
     scope: Scope | None
     approval_id: ApprovalId | None = None
     by_person: bool = False
+    company_id: CompanyId | None = None
+    run_id: RunId | None = None
     egress: list[EgressLine] = field(default_factory=list[EgressLine])
 
     @property
@@ -240,8 +243,12 @@ class _Tools:
         async def keep(line: EgressLine) -> None:
             work.egress.append(line)
 
-        page = await self._make_door(keep).fetch(arguments.url, surface=OPEN, purpose="agent fetch")
-        text = _readable(page)
+        if work.company_id is None or work.run_id is None:
+            raise RuntimeError("this tool runs for nobody")
+        page = await self._make_door(keep).fetch(
+            arguments.url, surface=OPEN, purpose="agent fetch", company_id=work.company_id, run_id=work.run_id
+        )
+        text = await readable_text(page)
         return ToolResult(
             summary=f"{page.url} answered {page.status}, {len(page.body)} bytes.",
             content=text[:LONGEST_PAGE],
@@ -256,39 +263,3 @@ class _Tools:
 
 def _present(file: StoredFile, summary: str) -> ToolResult:
     return ToolResult(summary=summary, references=(Reference("file", file.path, file.path),))
-
-
-def _readable(page: FetchedPage) -> str:
-    text = page.body.decode("utf-8", errors="replace").replace("\x00", "")
-    if "html" not in page.content_type:
-        return text
-    reader = _TextOfHtml()
-    reader.feed(text)
-    return reader.text()
-
-
-class _TextOfHtml(HTMLParser):
-    """Takes the words out of a page. What it misses is shown as words, never run: all output is escaped later."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self._silent = 0
-        self._words: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002 - the library's form
-        if tag in {"script", "style", "template", "noscript"}:
-            self._silent += 1
-        elif tag in {"p", "br", "div", "li", "h1", "h2", "h3", "tr"}:
-            self._words.append("\n")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in {"script", "style", "template", "noscript"}:
-            self._silent = max(0, self._silent - 1)
-
-    def handle_data(self, data: str) -> None:
-        if not self._silent:
-            self._words.append(data)
-
-    def text(self) -> str:
-        lines = (" ".join(line.split()) for line in "".join(self._words).splitlines())
-        return "\n".join(line for line in lines if line)

@@ -9,7 +9,8 @@ ENTRIES: tuple[InventoryEntry, ...] = (
         purpose="Count requests, so that nobody can guess credentials or exhaust the service.",
         owner="",
         categories=("keyed digests of e-mail addresses, phone numbers, ids and network addresses", "times"),
-        retention="The window of the limit, at most one hour after the last request; never in a backup.",
+        retention="The window of the limit, at most one hour after the last request, or one day after the last that an "
+        "agent's run sent outside; never in a backup.",
         erasure=Erasure.EXPIRE,
         exported=False,
     ),

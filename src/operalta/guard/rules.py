@@ -16,6 +16,7 @@ _MINUTE = 60
 _FIVE_MINUTES = 5 * _MINUTE
 _QUARTER_HOUR = 15 * _MINUTE
 _HOUR = 60 * _MINUTE
+_DAY = 24 * _HOUR
 
 PASSWORD_RESETS_PER_EMAIL = 5
 PASSWORD_RESET_WINDOW_SECONDS = _QUARTER_HOUR
@@ -281,6 +282,14 @@ SMS_RECEIPT = _rule("sms-receipt", address=(1_200, _MINUTE), everybody=(6_000, _
 
 CONTENT_REPORT = _rule("content-report", address=(20, _MINUTE), everybody=(600, _MINUTE))
 """Reports of browsers under the content policy."""
+
+_OUTGOING = frozenset({Dimension.IDENTITY})
+EGRESS_REQUESTS = replace(_rule("egress-requests", identity=(100, _DAY), company=(300, _MINUTE)), optional=_OUTGOING)
+"""Requests that leave for a company. Identity: `run_identity`; what no run asks for has none. A run may wait for a
+person for a day, and is over then."""
+
+EGRESS_VOLUME = replace(_rule("egress-volume", identity=(200, _DAY), company=(600, _MINUTE)), optional=_OUTGOING)
+"""As above, but one for each quarter of a mebibyte that travels: 50 MiB a run, 150 MiB a minute and company."""
 
 READ = _rule("read", identity=(600, _MINUTE), company=(12_000, _MINUTE), critical=False)
 PAGE = _rule("page", address=(300, _MINUTE), critical=False)

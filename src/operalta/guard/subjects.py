@@ -21,6 +21,11 @@ def key_identity(key: UUID) -> str:
     return f"key:{key}"
 
 
+def run_identity(run: UUID) -> str:
+    """Return the identity of an agent's run."""
+    return f"run:{run}"
+
+
 @upholds("3.1.2")
 def email_identity(email: str) -> str:
     """Return the identity of an e-mail address: trimmed, compatibility forms and case folded."""

@@ -1,11 +1,11 @@
 """Which addresses are on the public internet: IANA's special-purpose registries, embedded IPv4 decoded. Pure.
 
 Sources: the IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890 and RFC 8190, with the entries
-added since), RFC 4291 sections 2.4, 2.5.5 and 2.7 (compatible, mapped, multicast), RFC 6052 (NAT64), RFC 3056
-(6to4), RFC 4380 (Teredo), RFC 5214 section 6.1 (ISATAP).
+added since), RFC 4291 sections 2.4, 2.5.5 and 2.7 (compatible, mapped, multicast), RFC 6052 and RFC 8215 (NAT64),
+RFC 3056 (6to4), RFC 4380 (Teredo), RFC 5214 section 6.1 (ISATAP).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from operalta.terms.registry import upholds
@@ -72,11 +72,19 @@ _IPV6_PUBLIC_WITHIN = tuple(
 _MAPPED = IPv6Network("::ffff:0:0/96")
 _COMPATIBLE = IPv6Network("::/96")
 _NAT64 = IPv6Network("64:ff9b::/96")
+# Of the local-use block (RFC 8215), read like the well-known one. Whatever length a network has given its own prefix
+# in there, nothing in this part leads inside: by the shorter readings it all lies in 0.0.0.0/24, which no translator
+# sends to. The rest of the block can be read in several ways, so a network that uses it names its prefix.
+_NAT64_LOCAL = IPv6Network("64:ff9b:1::/96")
 _SIX_TO_FOUR = IPv6Network("2002::/16")
 _TEREDO = IPv6Network("2001::/32")
 _ISATAP_INTERFACE = 0x5EFE  # the third quarter of the address; the universal/local bit may be set
 _UNIVERSAL_BIT = 0x0200_0000
 _LOW_32_BITS = 0xFFFF_FFFF
+NAT64_LENGTHS = frozenset({32, 40, 48, 56, 64, 96})
+"""The lengths of prefixes before an embedded IPv4 address (RFC 6052 section 2.2)."""
+
+_RESERVED_OCTET = 8  # bits 64 to 71 of a translated address are zero (RFC 6052 section 2.2)
 
 # Where clouds answer with credentials. Most lie in a block above; the list also holds those that do not, and
 # stands even where an operator's exemption would let a local address through.
@@ -99,39 +107,64 @@ _METADATA: frozenset[IPv4Address | IPv6Address] = frozenset(
 
 
 @upholds("5.4.1")
-def is_public(address: IPv4Address | IPv6Address) -> bool:
+def is_public(address: IPv4Address | IPv6Address, translators: Sequence[IPv6Network] = ()) -> bool:
     """Tell whether `address`, and every IPv4 address within it, is on the public internet.
 
     An IPv6 address that only carries an IPv4 one (mapped, compatible, NAT64) is as public as that; one that
-    also has a prefix of its own must be public in both. An address with a zone (`%eth0`) never is.
+    also has a prefix of its own must be public in both. An address with a zone (`%eth0`) never is. `translators`
+    are the network's own NAT64 prefixes, of a length in `NAT64_LENGTHS`.
     """
-    if is_metadata(address):
+    if is_metadata(address, translators):
         return False
     if isinstance(address, IPv4Address):
         return _outside(address, _IPV4_NOT_PUBLIC, _IPV4_PUBLIC_WITHIN)
-    if address.scope_id is not None or not all(map(is_public, embedded_ipv4(address))):
+    if address.scope_id is not None or not all(map(is_public, embedded_ipv4(address, translators))):
         return False
-    if address in _MAPPED or address in _NAT64 or _is_compatible(address):
+    if _translator(address, translators) is not None:
+        return _octet(address, _RESERVED_OCTET) == 0
+    if address in _MAPPED or _is_compatible(address):
         return True
     return address in _IPV6_GLOBAL_UNICAST and _outside(address, _IPV6_NOT_PUBLIC, _IPV6_PUBLIC_WITHIN)
 
 
 @upholds("5.4.1")
-def is_metadata(address: IPv4Address | IPv6Address) -> bool:
+def is_metadata(address: IPv4Address | IPv6Address, translators: Sequence[IPv6Network] = ()) -> bool:
     """Tell whether a cloud's metadata service answers at `address`, or at an IPv4 address within it."""
     if isinstance(address, IPv4Address):
         return address in _METADATA
-    return IPv6Address(int(address)) in _METADATA or any(map(is_metadata, embedded_ipv4(address)))
+    return IPv6Address(int(address)) in _METADATA or any(map(is_metadata, embedded_ipv4(address, translators)))
 
 
-def embedded_ipv4(address: IPv6Address) -> tuple[IPv4Address, ...]:
+def embedded_ipv4(address: IPv6Address, translators: Sequence[IPv6Network] = ()) -> tuple[IPv4Address, ...]:
     """Return the IPv4 addresses to which traffic for `address` may be carried in the end."""
-    return tuple(_embedded(int(address), address))
+    return tuple(_embedded(int(address), address, _translator(address, translators)))
 
 
-def _embedded(number: int, address: IPv6Address) -> Iterator[IPv4Address]:
+def _translator(address: IPv6Address, named: Sequence[IPv6Network]) -> IPv6Network | None:
+    """Return the NAT64 prefix that `address` lies in, the longest where there are several: so routers choose, too."""
+    if not named:
+        return _NAT64 if address in _NAT64 else _NAT64_LOCAL if address in _NAT64_LOCAL else None
+    # A named prefix that holds another says how that one is read as well, whatever the built-in ones would say.
+    found = [prefix for prefix in named if address in prefix]
+    return max(found, key=lambda prefix: prefix.prefixlen) if found else _translator(address, ())
+
+
+def _translated(address: IPv6Address, prefix: IPv6Network) -> IPv4Address:
+    """Return the IPv4 address behind a translated one: the four octets after the prefix, without the reserved one."""
+    octets = address.packed
+    after = [place for place in range(prefix.prefixlen // 8, 16) if place != _RESERVED_OCTET]
+    return IPv4Address(bytes(octets[place] for place in after[:4]))
+
+
+def _octet(address: IPv6Address, place: int) -> int:
+    return address.packed[place]
+
+
+def _embedded(number: int, address: IPv6Address, translator: IPv6Network | None) -> Iterator[IPv4Address]:
     low = IPv4Address(number & _LOW_32_BITS)
-    if address in _MAPPED or address in _NAT64 or _is_compatible(address):
+    if translator is not None:
+        yield _translated(address, translator)
+    elif address in _MAPPED or _is_compatible(address):
         yield low
     elif address in _SIX_TO_FOUR:
         yield IPv4Address(number >> 80 & _LOW_32_BITS)

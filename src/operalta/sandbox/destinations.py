@@ -1,10 +1,10 @@
 """Where a URL leads, and whether it may be followed: `ada_url` (WHATWG) is the only parser. Pure."""
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 import ada_url
 
@@ -183,12 +183,17 @@ def check_destination(destination: Destination, method: str, policy: EgressPolic
 
 
 @upholds("5.4.1")
-def check_addresses(addresses: Iterable[IPv4Address | IPv6Address], *, exempt: bool) -> None:
-    """Raise DestinationRefused unless there are addresses and all of them may be dialled."""
+def check_addresses(
+    addresses: Iterable[IPv4Address | IPv6Address], *, exempt: bool, translators: Sequence[IPv6Network] = ()
+) -> None:
+    """Raise DestinationRefused unless there are addresses and all of them may be dialled.
+
+    `translators` are the NAT64 prefixes of this deployment's own network.
+    """
     listed = tuple(addresses)
-    if any(map(is_metadata, listed)):
+    if any(is_metadata(address, translators) for address in listed):
         raise refuse(Rule.METADATA)
-    if not listed or not (exempt or all(map(is_public, listed))):
+    if not listed or not (exempt or all(is_public(address, translators) for address in listed)):
         raise refuse(Rule.ADDRESS)
 
 

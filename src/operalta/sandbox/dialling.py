@@ -3,7 +3,8 @@
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from itertools import zip_longest
 
 import anyio
 import anyio.lowlevel
@@ -43,12 +44,17 @@ async def resolve_with_system(host: str, port: int) -> tuple[Address, ...]:
 
 @upholds("5.4.1", "5.4.2")
 async def checked_addresses(
-    destination: Destination, resolve: Resolve, *, exempt: bool, deadline: float
+    destination: Destination,
+    resolve: Resolve,
+    *,
+    exempt: bool,
+    deadline: float,
+    translators: Sequence[IPv6Network] = (),
 ) -> tuple[Address, ...]:
     """Resolve `destination` once and return its addresses, all of which have been found fit to be dialled.
 
-    Raise DestinationRefused where one is not, or where there is none; FetchTimedOut at the `deadline` by the event
-    loop's clock.
+    `translators` are the network's own NAT64 prefixes. Raise DestinationRefused where an address is not fit, or where
+    there is none; FetchTimedOut at the `deadline` by the event loop's clock.
     """
     if destination.address is not None:
         addresses: tuple[Address, ...] = (destination.address,)
@@ -58,8 +64,19 @@ async def checked_addresses(
                 addresses = tuple(await resolve(destination.host, destination.port))
         except TimeoutError:
             raise FetchTimedOut from None
-    check_addresses(addresses, exempt=exempt)
-    return addresses
+    check_addresses(addresses, exempt=exempt, translators=translators)
+    return in_turns(addresses)
+
+
+def in_turns(addresses: Sequence[Address]) -> tuple[Address, ...]:
+    """Return the addresses with the families in turns, the first one's first (RFC 8305 section 4).
+
+    So a name with many addresses of a family that leads nowhere from here is still reached by the other.
+    """
+    first = [address for address in addresses if address.version == addresses[0].version]
+    second = [address for address in addresses if address.version != addresses[0].version]
+    pairs = zip_longest(first, second)
+    return tuple(address for pair in pairs for address in pair if address is not None)
 
 
 @upholds("5.4.2")

@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from ipaddress import IPv6Network
 from typing import cast
 
 import anyio
@@ -32,19 +33,19 @@ from operalta.sandbox.errors import FetchTooLarge, InvalidRequest, TooManyRedire
 from operalta.sandbox.exchange import (
     Answer,
     EgressLine,
-    Errand,
     Headers,
     Outgoing,
     Record,
     Trace,
     open_exchange,
 )
+from operalta.sandbox.metering import Errand, Meter, NoMeter, Tally
 from operalta.sandbox.policies import ALLOW_LISTED, NONE, OPEN, EgressPolicy, Reach
 from operalta.terms.registry import upholds
 
 __all__ = [
     "ALLOW_LISTED", "NONE", "OPEN", "EgressDoor", "EgressLine", "EgressPolicy", "Errand", "FetchedPage", "Hop",
-    "Reach", "Record", "charset_of",
+    "Meter", "Reach", "Record", "charset_of",
 ]  # fmt: skip
 
 _USER_AGENT = b"Operalta"
@@ -114,7 +115,8 @@ class EgressDoor:
     `exemptions` are the `host:port` strings of the operator's settings; those destinations may be local, on
     any port and over plain http, but only where a caller names them or another of them leads there, never by
     a redirect from elsewhere. `record` receives a line for every request before its answer is handed out.
-    `resolve`, `network` and `tls` are the system's unless given.
+    `meter` counts the requests of companies and runs; without one there are none. `translators` are the network's own
+    NAT64 prefixes. `resolve`, `network` and `tls` are the system's unless given.
     """
 
     def __init__(
@@ -123,6 +125,8 @@ class EgressDoor:
         exemptions: Iterable[str],
         record: Record,
         *,
+        meter: Meter | None = None,
+        translators: Iterable[IPv6Network] = (),
         resolve: Resolve = resolve_with_system,
         network: httpcore2.AsyncNetworkBackend | None = None,
         tls: ssl.SSLContext | None = None,
@@ -130,6 +134,8 @@ class EgressDoor:
         self._policy = policy
         self._exemptions = Exemptions.of(exemptions)
         self._record = record
+        self._meter = meter or NoMeter()
+        self._translators = tuple(translators)
         self._resolve = resolve
         self._network = network or cast("httpcore2.AsyncNetworkBackend", httpcore2.AnyIOBackend())
         self._tls = tls or _public_authorities()
@@ -150,7 +156,8 @@ class EgressDoor:
 
         Across origins only harmless header fields travel on: no credentials, no cookies, nothing of the
         caller's own. Raise DestinationRefused, ContentRefused, FetchTooLarge, TooManyRedirects, FetchTimedOut
-        or FetchFailed; InvalidRequest where the headers cannot be sent.
+        or FetchFailed; FetchLimitReached or FetchNotCounted where the meter says so; InvalidRequest where the headers
+        cannot be sent.
         """
         errand = Errand(purpose, company_id, run_id)
         request = Outgoing(method.upper(), sendable_fields((headers or {}).items()), body)
@@ -198,10 +205,14 @@ class EgressDoor:
             if source is not None:
                 check_redirect(source, here, has_body=request.body is not None)
             require_sendable(request.body, surface)
-            addresses = await checked_addresses(here, self._resolve, exempt=exempt, deadline=deadline)
+            tally = Tally(self._meter, errand)
+            await tally.begin()
+            addresses = await checked_addresses(
+                here, self._resolve, exempt=exempt, deadline=deadline, translators=self._translators
+            )
             answer = await open_exchange(
                 here, addresses, _complete(request, here, source), trace, self._record,
-                network=self._network, tls=self._tls, surface=surface, deadline=deadline,
+                network=self._network, tls=self._tls, surface=surface, deadline=deadline, tally=tally,
             )  # fmt: skip
         except BaseException as error:
             await trace.leave(self._record, error)

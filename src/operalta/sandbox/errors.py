@@ -3,7 +3,7 @@
 No text tells what lies behind a name: neither a path of this machine nor an address that a host resolves to.
 """
 
-from operalta.kernel.errors import Conflict, InvalidInput, NotAllowed, NotFound, TooLarge, Unavailable
+from operalta.kernel.errors import Conflict, InvalidInput, LimitReached, NotAllowed, NotFound, TooLarge, Unavailable
 
 
 class InvalidPath(InvalidInput):
@@ -85,6 +85,14 @@ class FetchTooLarge(TooLarge):
 
 class TooManyRedirects(NotAllowed):
     """The address leads from page to page without end. Give the final address."""
+
+
+class FetchLimitReached(LimitReached):
+    """As much has been fetched as may be for now. Wait a minute, or write again to begin a new run."""
+
+
+class FetchNotCounted(Unavailable):
+    """Requests cannot be counted right now, so this one was not made. Try again shortly."""
 
 
 class FetchFailed(Unavailable):

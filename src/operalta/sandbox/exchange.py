@@ -13,10 +13,10 @@ import httpcore2
 
 from operalta.kernel import clock
 from operalta.kernel.errors import Refusal
-from operalta.kernel.ids import CompanyId, RunId
 from operalta.sandbox.destinations import Destination
 from operalta.sandbox.dialling import Address, PinnedNetwork
 from operalta.sandbox.errors import ContentRefused, DestinationRefused, FetchFailed, FetchTimedOut, FetchTooLarge
+from operalta.sandbox.metering import Errand, Tally
 from operalta.sandbox.policies import EgressPolicy
 
 _LOGGED_PATH_CHARACTERS = 1_024
@@ -32,15 +32,6 @@ class Outgoing:
     method: str
     headers: Headers
     body: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class Errand:
-    """On whose behalf a request is made, and what for (a few words, such as `agent fetch`)."""
-
-    purpose: str
-    company_id: CompanyId | None = None
-    run_id: RunId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +127,7 @@ class Answer:
         *,
         surface: EgressPolicy,
         deadline: float,
+        tally: Tally,
     ) -> None:
         self.status = response.status
         self.headers: Headers = tuple((name.lower(), value) for name, value in response.headers)
@@ -145,6 +137,7 @@ class Answer:
         self._record = record
         self._surface = surface
         self._deadline = deadline
+        self._tally = tally
 
     def header(self, name: str) -> str:
         """Return the value of the first field `name`, given in lower case; empty where there is none."""
@@ -180,6 +173,7 @@ class Answer:
             self._trace.bytes_received += len(chunk)
             if self._trace.bytes_received > self._surface.response_bytes:
                 raise FetchTooLarge
+            await self._tally.reach(self._trace.bytes_sent + self._trace.bytes_received)
             yield chunk
 
     async def unpacked_chunks(self) -> AsyncIterator[bytes]:
@@ -213,11 +207,14 @@ async def open_exchange(
     tls: ssl.SSLContext,
     surface: EgressPolicy,
     deadline: float,
+    tally: Tally,
 ) -> Answer:
     """Send one request on a connection of its own and return the answer's head.
 
-    `surface` caps the body; `deadline` is by the event loop's clock. Raise FetchFailed or FetchTimedOut.
+    `surface` caps the body; `deadline` is by the event loop's clock; `tally` counts what travels. Raise FetchFailed or
+    FetchTimedOut, or what the meter raises.
     """
+    await tally.reach(len(outgoing.body or b""))
     pinned = PinnedNetwork(addresses, network)
     url = httpcore2.URL(
         scheme=destination.scheme.encode("ascii"),
@@ -247,7 +244,7 @@ async def open_exchange(
         trace.address = pinned.dialled
     trace.bytes_sent = len(outgoing.body or b"")
     trace.status = response.status
-    return Answer(response, connection, trace, record, surface=surface, deadline=deadline)
+    return Answer(response, connection, trace, record, surface=surface, deadline=deadline, tally=tally)
 
 
 class _Unpacking:

@@ -14,12 +14,15 @@ from operalta.sandbox.egress import (
     sendable_fields,
 )
 from operalta.sandbox.errors import FetchFailed, FetchTimedOut, InvalidRequest
-from operalta.sandbox.exchange import Answer, Errand, Outgoing
+from operalta.sandbox.exchange import Answer, Outgoing
+from operalta.sandbox.metering import Errand
 from operalta.sandbox.policies import EgressPolicy
 from operalta.terms.registry import upholds
 
 # What a client writes of its own accord and the door writes anew.
 _REWRITTEN = frozenset({"accept-encoding", "connection", "content-length", "host", "transfer-encoding"})
+# What the door has undone already, and what the client would keep and send again: nothing here has a jar.
+_NOT_HANDED_ON = frozenset({b"content-encoding", b"content-length", b"set-cookie", b"set-cookie2"})
 
 
 @upholds("5.4.1", "5.4.2", "5.4.3")
@@ -66,7 +69,7 @@ class EgressTransport(httpx2.AsyncBaseTransport):
         except BaseException as error:
             await answer.aclose(error)
             raise
-        kept = [item for item in answer.headers if item[0] not in {b"content-encoding", b"content-length"}]
+        kept = [item for item in answer.headers if item[0] not in _NOT_HANDED_ON]
         return httpx2.Response(answer.status, headers=kept, stream=_AnswerStream(answer, request))
 
     async def _whole_body(self, request: httpx2.Request) -> bytes | None:
