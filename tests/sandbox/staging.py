@@ -9,17 +9,24 @@ from typing import cast
 
 import httpcore2
 
-from operalta.sandbox.egress import EgressLine
+from operalta.sandbox.egress import ALLOW_LISTED, OPEN, EgressDoor, EgressLine, EgressPolicy, FetchedPage
 from operalta.sandbox.errors import FetchLimitReached
 from operalta.sandbox.metering import Errand
+from operalta.sandbox.transport import EgressTransport
 
 Address = IPv4Address | IPv6Address
 PUBLIC = "93.184.215.14"
+OTHER = "93.184.215.15"
 
 
 def answer(status: int = 200, body: bytes = b"hello", *fields: str, content_type: str = "text/plain") -> bytes:
     head = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", f"Content-Type: {content_type}", *fields]
     return "\r\n".join(head).encode() + b"\r\n\r\n" + body
+
+
+def narrowed(policy: EgressPolicy, **changes: object) -> EgressPolicy:
+    fields = {name: getattr(policy, name) for name in EgressPolicy.__slots__}
+    return EgressPolicy(**{**fields, **changes})  # pyright: ignore[reportArgumentType]
 
 
 @dataclass
@@ -146,3 +153,20 @@ class Authority:
 
     client: ssl.SSLContext
     serving: Callable[[str], ssl.SSLContext]
+
+
+def staged(log: Log, *servers: LoopbackServer, exemptions: tuple[str, ...] = ()) -> EgressDoor:
+    """A door to `a.example` and `b.example`, whose public addresses lead to the servers given."""
+    network = StagedNetwork({address: server.port for address, server in zip((PUBLIC, OTHER), servers, strict=False)})
+    names = Names({"a.example": [PUBLIC], "b.example": [OTHER], "inside.example": ["127.0.0.1"]})
+    return EgressDoor(OPEN, exemptions, log, resolve=names, network=network)
+
+
+async def get(door: EgressDoor, url: str, surface: EgressPolicy = OPEN) -> FetchedPage:
+    return await door.fetch(url, surface=surface, purpose="test")
+
+
+def transport_to(log: Log, *servers: LoopbackServer, seconds: float = 20) -> tuple[EgressTransport, str]:
+    host = f"127.0.0.1:{servers[0].port}"
+    surface = narrowed(ALLOW_LISTED.for_hosts(host, "inside.example"), seconds=seconds, response_bytes=10_000)
+    return EgressTransport(EgressDoor(OPEN, [host], log), surface, purpose="model"), f"http://{host}"

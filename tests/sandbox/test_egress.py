@@ -15,31 +15,24 @@ from operalta.sandbox.egress import (
     OPEN,
     EgressDoor,
     EgressLine,
-    EgressPolicy,
-    FetchedPage,
     charset_of,
     sendable_fields,
 )
 from operalta.sandbox.transport import EgressTransport
-from tests.sandbox.staging import PUBLIC, Authority, Log, LoopbackServer, Names, StagedNetwork, StartServer, answer
-
-OTHER = "93.184.215.15"
-
-
-def narrowed(policy: EgressPolicy, **changes: object) -> EgressPolicy:
-    fields = {name: getattr(policy, name) for name in EgressPolicy.__slots__}
-    return EgressPolicy(**{**fields, **changes})  # pyright: ignore[reportArgumentType]
-
-
-def staged(log: Log, *servers: LoopbackServer, exemptions: tuple[str, ...] = ()) -> EgressDoor:
-    """A door to `a.example` and `b.example`, whose public addresses lead to the servers given."""
-    network = StagedNetwork({address: server.port for address, server in zip((PUBLIC, OTHER), servers, strict=False)})
-    names = Names({"a.example": [PUBLIC], "b.example": [OTHER], "inside.example": ["127.0.0.1"]})
-    return EgressDoor(OPEN, exemptions, log, resolve=names, network=network)
-
-
-async def get(door: EgressDoor, url: str, surface: EgressPolicy = OPEN) -> FetchedPage:
-    return await door.fetch(url, surface=surface, purpose="test")
+from tests.sandbox.staging import (
+    OTHER,
+    PUBLIC,
+    Authority,
+    Log,
+    Names,
+    StagedNetwork,
+    StartServer,
+    answer,
+    get,
+    narrowed,
+    staged,
+    transport_to,
+)
 
 
 async def test_a_page_comes_back_with_its_line(start_server: StartServer, log: Log) -> None:
@@ -400,12 +393,6 @@ async def test_the_systems_resolver_answers_with_addresses_or_nothing() -> None:
 async def test_nothing_of_this_machine_is_dialled_by_path() -> None:
     with pytest.raises(httpcore2.ConnectError):
         await PinnedNetwork([], StagedNetwork()).connect_unix_socket("/run/x.sock")
-
-
-def transport_to(log: Log, *servers: LoopbackServer, seconds: float = 20) -> tuple[EgressTransport, str]:
-    host = f"127.0.0.1:{servers[0].port}"
-    surface = narrowed(ALLOW_LISTED.for_hosts(host, "inside.example"), seconds=seconds, response_bytes=10_000)
-    return EgressTransport(EgressDoor(OPEN, [host], log), surface, purpose="model"), f"http://{host}"
 
 
 @pytest.mark.proves("5.4.2", "5.4.3")
