@@ -23,7 +23,7 @@ COMMAND = re.compile(r"(?:^|[\s`(])(?:\./)?operalta((?: +[a-z][a-z-]*)+)(?![./\w
 FILE = re.compile(r"[\w.-]+(?:/[\w.{}-]+)*(?:/|\.(?:py|sql|toml|lua|in|lock|md|js|css|html|txt|png))")
 FUNCTION = re.compile(r"([a-z_]+\.)?([a-z_]+)\(\)")
 PLACED = re.compile(r"`(\w+)(?:\(\))?`,? in\s+`([\w/]+\.(?:py|lua|sql))`")
-VARIABLE = re.compile(r"OPERALTA_[A-Z_]*[A-Z]")
+VARIABLE = re.compile(r"OPERALTA_[A-Z0-9_]*[A-Z0-9]")
 # Made when it runs, or placeholders for what a reader makes.
 NOT_IN_THE_REPOSITORY = re.compile(r"var(/|$)|\.venv|NNNN_|tls/")
 

@@ -259,7 +259,7 @@ def charset_of(content_type: str) -> str:
 
 
 async def _page(answer: Answer, hops: list[Hop]) -> FetchedPage:
-    body = b"".join([chunk async for chunk in answer.unpacked_chunks()])
+    body = await answer.read()
     headers = tuple(
         (name.decode("latin-1"), value.decode("latin-1"))
         for name, value in answer.headers

@@ -85,12 +85,11 @@ class Trace:
         if self._recorded:
             return
         self._recorded = True
-        with anyio.CancelScope(shield=True):
-            try:
-                with anyio.fail_after(_RECORDING_SECONDS):
-                    await record(self._line(_code(error)))
-            except Exception as failure:
-                raise FetchFailed("The request could not be recorded, so it was given up.") from failure
+        try:
+            with anyio.fail_after(_RECORDING_SECONDS, shield=True):
+                await record(self._line(_code(error)))
+        except Exception as failure:
+            raise FetchFailed("The request could not be recorded, so it was given up.") from failure
 
     def _line(self, refusal: str | None) -> EgressLine:
         to = self.destination
@@ -149,17 +148,30 @@ class Answer:
         """The media type of the body, in lower case, without parameters; empty where none is named."""
         return self.header("content-type").partition(";")[0].strip().lower()
 
+    async def read(self) -> bytes:
+        """Return the whole body, unpacked. Raise as `unpacked_chunks` does."""
+        unpack = self._unpacking()
+        parts: list[bytes] = []
+        stream = self._checked_stream()
+        try:
+            # One scope for the whole body: one for each part would cost more than the part.
+            with anyio.fail_after(max(0.0, self._deadline - anyio.current_time())):
+                async for chunk in stream:
+                    await self._take(chunk)
+                    parts.append(unpack.feed(chunk) if unpack else chunk)
+        except Exception as error:  # noqa: BLE001 - what the library throws at us becomes one of ours
+            raise_as_ours(error)
+        if unpack:
+            unpack.finish()
+        return b"".join(parts)
+
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it travelled.
 
-        Raise ContentRefused where there is one, of a kind not taken; FetchTooLarge, FetchTimedOut, FetchFailed.
+        Raise ContentRefused where there is one, of a kind not taken; FetchTooLarge, FetchTimedOut, FetchFailed; or what
+        the meter raises.
         """
-        length = self.header("content-length")
-        if length.isdecimal() and int(length) > self._surface.response_bytes and self._trace.method != "HEAD":
-            raise FetchTooLarge
-        if not isinstance(self._response.stream, AsyncIterable):
-            raise FetchFailed
-        iterator = aiter(self._response.stream)
+        iterator = aiter(self._checked_stream())
         while True:
             try:
                 with anyio.fail_after(max(0.0, self._deadline - anyio.current_time())):
@@ -168,29 +180,46 @@ class Answer:
                 return
             except Exception as error:  # noqa: BLE001 - what the library throws at us becomes one of ours
                 raise_as_ours(error)
-            if chunk and not self._surface.accepts_content(self.media_type):
-                raise ContentRefused
-            self._trace.bytes_received += len(chunk)
-            if self._trace.bytes_received > self._surface.response_bytes:
-                raise FetchTooLarge
-            await self._tally.reach(self._trace.bytes_sent + self._trace.bytes_received)
+            await self._take(chunk)
             yield chunk
 
     async def unpacked_chunks(self) -> AsyncIterator[bytes]:
         """Yield the body, unpacked. Raise as `chunks` does; the cap holds for the unpacked body too."""
+        unpack = self._unpacking()
+        async for chunk in self.chunks():
+            yield unpack.feed(chunk) if unpack else chunk
+        if unpack:
+            unpack.finish()
+
+    def _checked_stream(self) -> AsyncIterable[bytes]:
+        """Return the body to come. Raise FetchTooLarge for one that is announced as larger than is taken."""
+        length = self.header("content-length")
+        if length.isdecimal() and int(length) > self._surface.response_bytes and self._trace.method != "HEAD":
+            raise FetchTooLarge
+        if not isinstance(self._response.stream, AsyncIterable):
+            raise FetchFailed
+        return self._response.stream
+
+    async def _take(self, chunk: bytes) -> None:
+        """Count a part of the body, and raise where it is not taken."""
+        if chunk and not self._surface.accepts_content(self.media_type):
+            raise ContentRefused
+        self._trace.bytes_received += len(chunk)
+        if self._trace.bytes_received > self._surface.response_bytes:
+            raise FetchTooLarge
+        await self._tally.reach(self._trace.bytes_sent + self._trace.bytes_received)
+
+    def _unpacking(self) -> "_Unpacking | None":
+        """Return what unpacks the body; None where it is not packed. Raise FetchFailed for a way not asked for."""
         encoding = self.header("content-encoding").strip().lower()
         if encoding not in {"", "identity", "gzip", "x-gzip"}:
             raise FetchFailed("The answer is packed in a way that was not asked for.")
-        unpacking = _Unpacking(self._surface.response_bytes) if encoding.endswith("gzip") else None
-        async for chunk in self.chunks():
-            yield unpacking.feed(chunk) if unpacking else chunk
-        if unpacking:
-            unpacking.finish()
+        return _Unpacking(self._surface.response_bytes) if encoding.endswith("gzip") else None
 
     async def aclose(self, error: BaseException | None = None) -> None:
         """Hang up and leave the line, with what went wrong."""
         try:
-            with anyio.CancelScope(shield=True), anyio.move_on_after(1):
+            with anyio.move_on_after(1, shield=True):
                 await self._connection.aclose()
         finally:
             await self._trace.leave(self._record, error)
@@ -235,7 +264,7 @@ async def open_exchange(
         with anyio.fail_after(max(0.0, deadline - anyio.current_time())):
             response = await connection.handle_async_request(request)
     except BaseException as error:
-        with anyio.CancelScope(shield=True), anyio.move_on_after(1):
+        with anyio.move_on_after(1, shield=True):
             await connection.aclose()
         if isinstance(error, Exception):
             raise_as_ours(error)
