@@ -98,14 +98,14 @@ async def compare(port: int, size: int) -> None:
         async with httpcore2.AsyncHTTPConnection(
             httpcore2.Origin(b"http", b"127.0.0.1", port), ssl_context=None
         ) as line:
-            answer = await line.request("GET", f"http://127.0.0.1:{port}/{size}", headers=FIELDS)
+            answer = await line.request("GET", f"http://127.0.0.1:{port}/{size}", headers=list(FIELDS.items()))
             return len(answer.content)
 
     context = httpx2.create_ssl_context(trust_env=False)
 
     async def by_client() -> int:
         async with httpx2.AsyncClient(trust_env=False, verify=context) as client:
-            answer = await client.get(f"http://127.0.0.1:{port}/{size}", headers=FIELDS)
+            answer = await client.get(f"http://127.0.0.1:{port}/{size}", headers=list(FIELDS.items()))
             return len(answer.content)
 
     kept = httpx2.AsyncClient(trust_env=False, verify=context, headers=FIELDS)
