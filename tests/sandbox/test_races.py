@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from operalta.kernel.errors import Refusal
+from operalta.sandbox import files
+from operalta.sandbox.errors import NoSuchFile
 from operalta.sandbox.files import FileLimits, Workspace
 from tests.sandbox import swapping
 
@@ -41,7 +43,10 @@ def operations(workspace: Workspace, escaped: Counter[str]) -> list[tuple[str, C
     """Return what is done round by round; what gets out is counted in `escaped`."""
 
     def read(path: str) -> None:
-        escaped["read"] += not workspace.read_bytes(path).startswith(b"inside")
+        content = workspace.read_bytes(path)
+        # What is added to a name that was just moved away begins a file of its own.
+        if not content.startswith((b"inside", b"!")):
+            escaped[f"read {content[:40]!r} as {path}"] += 1
 
     def listing(path: str) -> None:
         escaped["listed"] += any(entry.path.name == "only-outside" for entry in workspace.list(path).entries)
@@ -111,6 +116,27 @@ def test_no_name_that_is_swapped_for_a_link_leads_out(tmp_path: Path, rounds: in
         "done", "link_refused", "no_such_file", "not_a_regular_file", "name_taken", "not_a_directory",
         "directory_not_empty",
     }, outcomes  # fmt: skip
+
+
+@pytest.mark.proves("5.2.3")
+def test_a_second_name_that_is_taken_away_while_the_file_is_opened_gives_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside, inside = tmp_path / "outside", tmp_path / "workspace" / "hard"
+    outside.write_bytes(SECRET)
+    real = files.open_beneath
+
+    def open_and_take_away(directory: int, name: str, flags: int, mode: int = 0) -> int:
+        descriptor = real(directory, name, flags, mode)
+        if name == "hard":
+            inside.unlink(missing_ok=True)
+        return descriptor
+
+    with Workspace(tmp_path / "workspace") as workspace:
+        inside.hardlink_to(outside)
+        monkeypatch.setattr(files, "open_beneath", open_and_take_away)
+        with pytest.raises(NoSuchFile):
+            workspace.read_bytes("hard")
 
 
 FILLING = """

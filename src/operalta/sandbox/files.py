@@ -39,6 +39,7 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY_MODE = 0o700
 _FILE_MODE = 0o600
 _CHUNK_BYTES = 1024 * 1024
+_MOST_EXCHANGES = 64
 _ROOT = WorkspacePath(())
 
 _REFUSALS: dict[int, type[Refusal]] = {
@@ -144,9 +145,7 @@ class Workspace:
     def read_bytes(self, path: str, limit: int | None = None) -> bytes:
         """Return the content of a file of at most `limit` bytes, and never more than the workspace's cap."""
         most = self.limits.file_bytes if limit is None else min(limit, self.limits.file_bytes)
-        with self._opened(self._reachable(path), _READ) as descriptor:
-            _require_ordinary(os.fstat(descriptor))
-            content = _read_up_to(descriptor, most + 1)
+        content = self._read_ordinary(self._reachable(path), most + 1)
         if len(content) > most:
             raise errors.FileTooLarge(f"This file is larger than {most} bytes.")
         return content
@@ -229,6 +228,25 @@ class Workspace:
                 os.rmdir(target.name, dir_fd=parent)
             else:
                 os.unlink(target.name, dir_fd=parent)
+
+    def _read_ordinary(self, path: WorkspacePath, most: int) -> bytes:
+        """Return up to `most` bytes of a file that its name leads to, and no other name does.
+
+        A second name that was taken away since the file was opened leaves one, and that may lie elsewhere. So name and
+        count are asked for once more, in one call, when the file is open; where the name leads to another one by now,
+        that one is opened.
+        """
+        for _ in range(_MOST_EXCHANGES):
+            with self._opened(path, _READ) as descriptor:
+                opened = os.fstat(descriptor)
+                _require_ordinary(opened)
+                with self._opened(path.parent, _DIRECTORY) as parent:
+                    found = _ordinary_at(parent, path.name)
+                if found is None:
+                    raise errors.NoSuchFile
+                if os.path.samestat(found, opened):
+                    return _read_up_to(descriptor, most)
+        raise errors.LinkRefused("This file was exchanged while it was being opened. Try it again.")
 
     def _reachable(self, path: str) -> WorkspacePath:
         target = parse_path(path)
