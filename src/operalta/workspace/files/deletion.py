@@ -15,7 +15,13 @@ from operalta.terms.registry import upholds
 from operalta.workspace.errors import NotInTheBin
 from operalta.workspace.files import store as rows
 from operalta.workspace.files.file_store import FileStore
-from operalta.workspace.files.keeping import found_file, present_file, require_free, write_passages
+from operalta.workspace.files.keeping import (
+    found_file,
+    present_file,
+    reached_files,
+    require_free,
+    write_passages,
+)
 from operalta.workspace.files.rules import StoredFile, content_type_of
 from operalta.workspace.rules import (
     LARGEST_PAGE,
@@ -48,13 +54,11 @@ async def list_deleted(
     require(scope, Permission.FILES_READ)
     most = checked_limit(limit)
     after = position_in(cursor)
-    found: list[StoredFile] = []
-    while len(found) <= most:
-        batch = await rows.page_of_bin(scope, after, LARGEST_PAGE + 1)
-        found += [file for file in batch if store.reaches(file.path)]
-        if len(batch) <= LARGEST_PAGE:
-            break
-        after = _place(batch[-1])
+
+    async def following(last: StoredFile | None) -> list[StoredFile]:
+        return await rows.page_of_bin(scope, _place(last) if last else after, LARGEST_PAGE + 1)
+
+    found = await reached_files(store, most, following)
     return page_of(found, most, lambda last: position_cursor(_place(last)))
 
 

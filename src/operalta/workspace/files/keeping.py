@@ -1,6 +1,7 @@
-"""What the use-cases of files share: finding a file that the caller reaches, a free name, the rows of a version."""
+"""What the use-cases of files share: files that the caller reaches, a free name, the rows of a version."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import PurePosixPath
 
 from operalta.audit.rules import Action
@@ -13,6 +14,7 @@ from operalta.workspace.files import store as rows
 from operalta.workspace.files.file_store import FileStore
 from operalta.workspace.files.passages import Passage, passages_of
 from operalta.workspace.files.rules import Content, StoredFile, content_type_of, folders_above, text_in
+from operalta.workspace.rules import LARGEST_PAGE
 
 
 async def found_file(scope: Scope, store: FileStore, file_id: FileId) -> StoredFile:
@@ -40,11 +42,38 @@ async def require_free(scope: Scope, path: str, file_id: FileId) -> None:
         raise NameInTheWay
 
 
+async def reached_files(
+    store: FileStore, most: int, following: Callable[[StoredFile | None], Awaitable[list[StoredFile]]]
+) -> list[StoredFile]:
+    """Return files that `store` reaches, in their order: all that there are, or some more than `most`.
+
+    `following` returns those after a file, or the first ones after None: `LARGEST_PAGE` + 1, or all that are left.
+    """
+    found: list[StoredFile] = []
+    last: StoredFile | None = None
+    while len(found) <= most:
+        batch = await following(last)
+        found += [file for file in batch if store.reaches(file.path)]
+        if len(batch) <= LARGEST_PAGE:
+            break
+        last = batch[-1]
+    return found
+
+
 async def write_rows(
-    scope: Scope, current: StoredFile | None, file_id: FileId, version: int, *, path: str, content: bytes
+    scope: Scope,
+    current: StoredFile | None,
+    file_id: FileId,
+    version: int,
+    *,
+    path: str,
+    content: bytes,
+    kept: Content,
 ) -> None:
-    """Write a new version of a file, or a new file where there is no `current` one, with its event."""
-    kept = await asyncio.to_thread(Content.of, content)
+    """Write a new version of a file, or a new file where there is no `current` one, with its event.
+
+    `kept` is what the bytes of `content` are.
+    """
     kind = content_type_of(path)
     if current is None:
         await rows.insert_file(scope, file_id, path, kept, kind)

@@ -18,7 +18,14 @@ from operalta.terms.registry import upholds
 from operalta.workspace.errors import NameInTheWay, NotText
 from operalta.workspace.files import store as rows
 from operalta.workspace.files.file_store import FileStore
-from operalta.workspace.files.keeping import found_file, present_file, require_free, write_passages, write_rows
+from operalta.workspace.files.keeping import (
+    found_file,
+    present_file,
+    reached_files,
+    require_free,
+    write_passages,
+    write_rows,
+)
 from operalta.workspace.files.rules import (
     Content,
     Download,
@@ -69,7 +76,7 @@ async def upload(scope: Scope, store: FileStore, path: str, content: bytes) -> S
     version = 1 if current is None else current.version + 1
     await store.write_version(scope.company, file_id, version, content)
     try:
-        await write_rows(scope, current, file_id, version, path=name, content=content)
+        await write_rows(scope, current, file_id, version, path=name, content=content, kept=kept)
         await store.show(scope.company, name, content)
     except BaseException:
         await store.discard_version(scope.company, file_id, version, kept)
@@ -168,13 +175,11 @@ async def list_files(
     trimmed = folder.removesuffix("/")
     below = f"{store.checked_path(trimmed)}/" if trimmed else ""
     after = None if cursor is None else decode_cursor(cursor, 1)[0]
-    found: list[StoredFile] = []
-    while len(found) <= most:
-        batch = await rows.page_of_files(scope, below, after, LARGEST_PAGE + 1)
-        found += [file for file in batch if store.reaches(file.path)]
-        if len(batch) <= LARGEST_PAGE:
-            break
-        after = batch[-1].path
+
+    async def following(last: StoredFile | None) -> list[StoredFile]:
+        return await rows.page_of_files(scope, below, last.path if last else after, LARGEST_PAGE + 1)
+
+    found = await reached_files(store, most, following)
     return page_of(found, most, lambda last: encode_cursor(last.path))
 
 
