@@ -1,6 +1,5 @@
 """How agents are observed: through the chat, as people meet them."""
 
-import asyncio
 import secrets
 
 from operalta.agents.company_tools import COMPANY_TOOLS, company_registry
@@ -31,7 +30,6 @@ _FORBIDDEN = (
     "http://metadata.google.internal/",
     "http://0.0.0.0/",
 )
-_PARALLEL = 4
 
 
 @probe("5.1.1")
@@ -107,10 +105,10 @@ async def inner_addresses_are_refused(context: ProbeContext) -> Observations:
     person = stage.regulars[1]
     company = await stage.found(person, "Fetching Company", "startup")
     texts = [f"/fetch {address}" for address in _FORBIDDEN]
-    runs = await _say_all(stage, person, company, texts)
+    runs = await stage.say_all(person, company, texts)
     for text, run in zip(texts, runs, strict=True):
-        refused = _outcome(run) in {"failed", "denied"} and bool(run.bodies("tool_asked"))
-        seen.expect(f"{text} is refused", refused, _outcome(run))
+        refused = run.outcome in {"failed", "denied"} and bool(run.bodies("tool_asked"))
+        seen.expect(f"{text} is refused", refused, run.outcome)
     events = (await person.browser.get(f"{API}/companies/{company.slug}/audit?limit=100&action=egress")).json()["items"]
     rules = [event["detail"].get("rule") for event in events if event["action"] == "egress.refused"]
     by_address = [rule for rule in rules if rule in {"address", "metadata"}]
@@ -168,17 +166,17 @@ async def unknown_tools_are_denied(context: ProbeContext) -> Observations:
     person = stage.regulars[1]
     company = await stage.found(person, "Tooling Company", "startup")
     allowed = await stage.say(person, company, "/find anything")
-    seen.expect("a tool that the agent has is used", _outcome(allowed) == "success", _outcome(allowed))
+    seen.expect("a tool that the agent has is used", allowed.outcome == "success", allowed.outcome)
     async with stage.connect(DatabaseRole.OWNER) as connection:
         await store.take_tool_setting(connection, company.id, "memory_search")
         unmentioned = await stage.say(person, company, "/find anything")
-        seen.expect("a tool that no setting mentions is not used", not _used(unmentioned), _outcome(unmentioned))
+        seen.expect("a tool that no setting mentions is not used", not _used(unmentioned), unmentioned.outcome)
         await store.put_tool_setting(connection, company.id, "memory_search", "deny")
         off = await stage.say(person, company, "/find anything")
-        seen.expect("a tool that is switched off is not used", not _used(off), _outcome(off))
+        seen.expect("a tool that is switched off is not used", not _used(off), off.outcome)
         await store.put_tool_setting(connection, company.id, "memory_search", "allow")
     absent = await stage.say(person, company, "/run ls")
-    seen.expect("a tool that does not work here is denied", _outcome(absent) in {"denied", "asked"}, _outcome(absent))
+    seen.expect("a tool that does not work here is denied", absent.outcome in {"denied", "asked"}, absent.outcome)
     registry = company_registry()
     for name in ("sudo", "memory_Search", "memory_search ", "memory-search", "mem\u043ery_search", ""):
         tool = registry.resolve(name)
@@ -198,28 +196,9 @@ def _used(run: Run) -> list[str]:
     return [body["tool"] for body in run.bodies("tool_result") if body.get("outcome") == "success"]
 
 
-async def _say_all(stage: Stage, person: Person, company: Company, texts: list[str]) -> list[Run]:
-    """Write many messages, each in a conversation of its own, a few at a time."""
-    places = asyncio.Semaphore(_PARALLEL)
-
-    async def say(text: str) -> Run:
-        async with places:
-            return await stage.say(person, company, text)
-
-    return list(await asyncio.gather(*(say(text) for text in texts)))
-
-
 async def _until_over(stage: Stage, person: Person, company: Company, run: Run) -> None:
     """Follow a run that was resumed until it is over."""
     await stage.follow(person, f"/c/{company.slug}/runs/{run.id}/events", OVER)
-
-
-def _outcome(run: Run) -> str:
-    """Return the outcome of the run's last tool call; `asked` where it waits, `none` where there was no call."""
-    if run.bodies("approval_asked") and not run.bodies("tool_result"):
-        return "asked"
-    results = run.bodies("tool_result")
-    return str(results[-1].get("outcome", "none")) if results else "none"
 
 
 def _approval_id(page: str, company: Company) -> str:
