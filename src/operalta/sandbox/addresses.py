@@ -81,9 +81,6 @@ _TEREDO = IPv6Network("2001::/32")
 _ISATAP_INTERFACE = 0x5EFE  # the third quarter of the address; the universal/local bit may be set
 _UNIVERSAL_BIT = 0x0200_0000
 _LOW_32_BITS = 0xFFFF_FFFF
-NAT64_LENGTHS = frozenset({32, 40, 48, 56, 64, 96})
-"""The lengths of prefixes before an embedded IPv4 address (RFC 6052 section 2.2)."""
-
 _RESERVED_OCTET = 8  # bits 64 to 71 of a translated address are zero (RFC 6052 section 2.2)
 
 # Where clouds answer with credentials. Most lie in a block above; the list also holds those that do not, and
@@ -112,7 +109,7 @@ def is_public(address: IPv4Address | IPv6Address, translators: Sequence[IPv6Netw
 
     An IPv6 address that only carries an IPv4 one (mapped, compatible, NAT64) is as public as that; one that
     also has a prefix of its own must be public in both. An address with a zone (`%eth0`) never is. `translators`
-    are the network's own NAT64 prefixes, of a length in `NAT64_LENGTHS`.
+    are the network's own NAT64 prefixes, of a length that RFC 6052 section 2.2 names.
     """
     if is_metadata(address, translators):
         return False
@@ -121,7 +118,7 @@ def is_public(address: IPv4Address | IPv6Address, translators: Sequence[IPv6Netw
     if address.scope_id is not None or not all(map(is_public, embedded_ipv4(address, translators))):
         return False
     if _translator(address, translators) is not None:
-        return _octet(address, _RESERVED_OCTET) == 0
+        return address.packed[_RESERVED_OCTET] == 0
     if address in _MAPPED or _is_compatible(address):
         return True
     return address in _IPV6_GLOBAL_UNICAST and _outside(address, _IPV6_NOT_PUBLIC, _IPV6_PUBLIC_WITHIN)
@@ -154,10 +151,6 @@ def _translated(address: IPv6Address, prefix: IPv6Network) -> IPv4Address:
     octets = address.packed
     after = [place for place in range(prefix.prefixlen // 8, 16) if place != _RESERVED_OCTET]
     return IPv4Address(bytes(octets[place] for place in after[:4]))
-
-
-def _octet(address: IPv6Address, place: int) -> int:
-    return address.packed[place]
 
 
 def _embedded(number: int, address: IPv6Address, translator: IPv6Network | None) -> Iterator[IPv4Address]:
