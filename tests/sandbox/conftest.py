@@ -1,8 +1,8 @@
-"""What the tests of the sandbox share: servers, logs and certificates."""
+"""What the tests of the sandbox share: servers, logs and certificates; a workspace, and what lies outside."""
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +12,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from operalta.sandbox.files import Workspace
 from tests.sandbox.staging import Authority, Log, LoopbackServer, StartServer
+
+SECRET = b"outside: not for the workspace"
 
 
 @pytest.fixture
@@ -75,3 +78,21 @@ def authority(tmp_path: Path) -> Authority:
     root = issue("authority", key.public_key(), is_authority=True)
     client = ssl.create_default_context(cadata=root.public_bytes(serialization.Encoding.PEM).decode("ascii"))
     return Authority(client, serving)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "secret").write_bytes(SECRET)
+    return tmp_path / "workspaces" / "company"
+
+
+@pytest.fixture
+def outside(root: Path) -> Path:
+    return root.parent.parent / "outside"
+
+
+@pytest.fixture
+def workspace(root: Path) -> Iterator[Workspace]:
+    with Workspace(root) as opened:
+        yield opened

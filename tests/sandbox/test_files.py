@@ -4,7 +4,6 @@ import socket
 import stat
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,26 +11,7 @@ import pytest
 from operalta.kernel.errors import Refusal
 from operalta.sandbox import errors, files, openat2, usage
 from operalta.sandbox.files import FileKind, FileLimits, Workspace
-
-SECRET = b"outside: not for the workspace"
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "outside" / "secret").write_bytes(SECRET)
-    return tmp_path / "workspaces" / "company"
-
-
-@pytest.fixture
-def outside(root: Path) -> Path:
-    return root.parent.parent / "outside"
-
-
-@pytest.fixture
-def workspace(root: Path) -> Iterator[Workspace]:
-    with Workspace(root) as opened:
-        yield opened
+from tests.sandbox.conftest import SECRET
 
 
 def test_what_is_written_is_read_listed_and_deleted(workspace: Workspace, root: Path) -> None:

@@ -4,7 +4,7 @@ import errno
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,27 +13,8 @@ from operalta.sandbox import errors, files
 from operalta.sandbox.files import FileLimits, Workspace
 from operalta.sandbox.openat2 import rename_within
 from operalta.sandbox.rules import parse_path
+from tests.sandbox.conftest import SECRET
 from tests.sandbox.traversals import escapes
-
-SECRET = b"outside: not for the workspace"
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "outside" / "secret").write_bytes(SECRET)
-    return tmp_path / "workspaces" / "company"
-
-
-@pytest.fixture
-def outside(root: Path) -> Path:
-    return root.parent.parent / "outside"
-
-
-@pytest.fixture
-def workspace(root: Path) -> Iterator[Workspace]:
-    with Workspace(root) as opened:
-        yield opened
 
 
 def test_what_is_added_stands_behind_what_was_there(workspace: Workspace) -> None:

@@ -14,8 +14,7 @@ from operalta.sandbox import files
 from operalta.sandbox.errors import NoSuchFile
 from operalta.sandbox.files import FileLimits, Workspace
 from tests.sandbox import swapping
-
-SECRET = b"outside: not for the workspace"
+from tests.sandbox.conftest import SECRET
 
 
 def canary(outside: Path) -> dict[str, tuple[bytes, int]]:
