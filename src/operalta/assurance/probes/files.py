@@ -236,10 +236,11 @@ def _state(folder: Path) -> dict[str, int]:
 def _folders_holding(workspaces: Path, word: str) -> set[str]:
     """Return the companies' folders in which a file holds a word. Other probes may be at work on theirs meanwhile."""
     found: set[str] = set()
-    for path in workspaces.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):
-            if path.is_file() and not path.is_symlink() and word.encode() in path.read_bytes():
-                found.add(path.relative_to(workspaces).parts[0])
+    for place, _, names in os.walk(workspaces):  # follows no link, and passes over what has gone
+        for path in (Path(place, name) for name in names):
+            with contextlib.suppress(FileNotFoundError):
+                if path.is_file() and not path.is_symlink() and word.encode() in path.read_bytes():
+                    found.add(path.relative_to(workspaces).parts[0])
     return found
 
 
