@@ -234,7 +234,7 @@ class Workspace:
 
         A second name that was taken away since the file was opened leaves one, and that may lie elsewhere. So name and
         count are asked for once more, in one call, when the file is open; where the name leads to another one by now,
-        that one is opened.
+        or to none, it is opened anew.
         """
         for _ in range(_MOST_EXCHANGES):
             with self._opened(path, _READ) as descriptor:
@@ -242,9 +242,7 @@ class Workspace:
                 _require_ordinary(opened)
                 with self._opened(path.parent, _DIRECTORY) as parent:
                     found = _ordinary_at(parent, path.name)
-                if found is None:
-                    raise errors.NoSuchFile
-                if os.path.samestat(found, opened):
+                if found is not None and os.path.samestat(found, opened):
                     return _read_up_to(descriptor, most)
         raise errors.LinkRefused("This file was exchanged while it was being opened. Try it again.")
 
