@@ -98,6 +98,13 @@ class Settings(BaseSettings):
         default=(), description='The NAT64 prefixes of your network, such as ["2001:db8:64::/96"].'
     )
     upload_limit_bytes: Annotated[int, Field(ge=1024)] = 25 * 1024 * 1024
+    command_seconds: Annotated[
+        int, Field(ge=1, le=600, description="The most seconds that a command of an agent may take.")
+    ] = 120
+    command_memory_mib: Annotated[
+        int,
+        Field(ge=128, le=65_536, description="The most memory of such a command, with what it writes, in MiB."),
+    ] = 768
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     trusted_proxies: tuple[str, ...] = ()
@@ -196,6 +203,11 @@ class Settings(BaseSettings):
     def run_path(self) -> Path:
         """The folder of sockets, locks and process files."""
         return self.var / "run"
+
+    @property
+    def shell_state_file(self) -> Path:
+        """Where the worker leaves what it found out about the sandbox for commands."""
+        return self.run_path / "shell.json"
 
     @property
     def workspaces_path(self) -> Path:

@@ -20,6 +20,11 @@ from operalta.jobs.queue import make_queue
 from operalta.jobs.queue import work as work_queue
 from operalta.kernel import logging
 from operalta.sandbox.files import FileLimits
+from operalta.sandbox.shell.profile import Profile
+from operalta.sandbox.shell.rules import MEBIBYTE, CommandLimits
+from operalta.sandbox.shell.runner import CommandRunner
+from operalta.sandbox.shell.self_test import self_test
+from operalta.sandbox.shell.state import ShellState, state_of, write_state
 from operalta.sealing.keys import RootKeys
 from operalta.sealing.signing import SigningKeyRing, SigningPurpose
 from operalta.settings import DatabaseRole, Settings
@@ -51,11 +56,12 @@ async def _work(settings: Settings) -> None:
     dispatcher = Dispatcher(pools[DatabaseRole.DISPATCH])
     files = FileStore(settings.workspaces_path, FileLimits(file_bytes=settings.upload_limit_bytes))
 
+    shell, commands = await _shell(settings)
     limiter = Limiter(settings.redis_address, digest_key=settings.secret("limit-key"))
     runner = Runner(
         pools[DatabaseRole.WORKER],
         dispatcher,
-        bound_registry(files, doors(settings, limiter)),
+        bound_registry(files, doors(settings, limiter), shell, commands),
         RouteRegistry([builtin_route()]),
         files,
     )
@@ -83,6 +89,23 @@ async def _work(settings: Settings) -> None:
         for pool in pools.values():
             await pool.close()
         await limiter.close()
+        if commands is not None:
+            await commands.close()
+
+
+async def _shell(settings: Settings) -> tuple[ShellState, CommandRunner | None]:
+    """Test the sandbox, leave the outcome for others to read, and return what runs commands if it held."""
+    profile = Profile(
+        CommandLimits(seconds=settings.command_seconds, memory_bytes=settings.command_memory_mib * MEBIBYTE)
+    )
+    state = state_of(await self_test(profile))
+    write_state(settings.shell_state_file, state)
+    if not state.available:
+        log.warning("there is no shell", reason=state.reason)
+        return state, None
+    commands = CommandRunner(profile)
+    await commands.start()
+    return state, commands
 
 
 def _pool(settings: Settings, role: DatabaseRole) -> Pool:

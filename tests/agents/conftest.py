@@ -28,6 +28,8 @@ from operalta.db.scope import Origin, Scope, open_company_scope
 from operalta.sandbox.egress import EgressDoor, Record
 from operalta.sandbox.files import FileLimits
 from operalta.sandbox.policies import OPEN
+from operalta.sandbox.shell.runner import CommandRunner
+from operalta.sandbox.shell.state import ShellState
 from operalta.workspace.files.file_store import FileStore
 from tests.conftest import Member, Pools, Servers, World
 from tests.sandbox.staging import Counted, LoopbackServer
@@ -107,12 +109,14 @@ class Desk:
     limits: RunLimits = field(default_factory=RunLimits)
     registry: ToolRegistry = field(init=False)
     meter: Counted = field(default_factory=Counted)
+    commands: CommandRunner | None = None
 
     def __post_init__(self) -> None:
         def make_door(keep: Record) -> EgressDoor:
             return EgressDoor(OPEN, self.exempt, keep, meter=self.meter)
 
-        self.registry = bound_registry(self.files, make_door)
+        shell = ShellState(available=self.commands is not None, reason="Commands cannot be run: none is needed here.")
+        self.registry = bound_registry(self.files, make_door, shell, self.commands)
 
     @property
     def dispatcher(self) -> Dispatcher:

@@ -10,7 +10,7 @@ from operalta.agents import service
 from operalta.agents.approvals import store as approval_store
 from operalta.agents.company_tools import Arguments, Body, Path
 from operalta.agents.registry import SinkType, ToolClass, ToolDeclaration, ToolRegistry, ToolResult
-from operalta.agents.tool_functions import ToolWork
+from operalta.agents.tool_work import ToolWork
 from operalta.kernel.errors import InvalidInput, NotFound
 from operalta.workspace.conversations import service as conversations
 from tests.agents.conftest import Desk, Office, calling

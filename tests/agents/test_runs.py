@@ -85,9 +85,7 @@ async def test_a_tool_that_the_agent_is_not_granted_is_denied(desk: Desk, office
 @pytest.mark.proves("5.3.3")
 async def test_without_a_proven_sandbox_there_is_no_shell(desk: Desk, office: Office) -> None:
     posted = await desk.say(office.founder, "/run id")
-    assert desk.outcomes(posted.run_id) == [
-        ("denied", "Commands cannot be run: their sandbox has not been built into this release.")
-    ]
+    assert desk.outcomes(posted.run_id) == [("denied", "Commands cannot be run: none is needed here.")]
     assert desk.rows("SELECT FROM agents.approvals WHERE run_id = %s", posted.run_id) == []
     assert "tool.denied" in desk.audited(office.founder, posted.run_id)
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from operalta.guard import rules
+from operalta.sandbox.shell.state import ShellState, write_state
 from tests.agents.conftest import Desk
 from tests.conftest import Pools, Servers
 from tests.web.conftest import House
@@ -186,7 +187,7 @@ async def test_the_role_decides_who_answers(desk: Desk, house: House) -> None:
     assert (await call(house.clients["advisor"], "POST", f"{path}/decision", {"decision": "denied"})).status == 200
 
 
-def test_agents_and_tools_are_listed_and_changed(house: House) -> None:
+def test_agents_and_tools_are_listed_and_changed(house: House, site: Site) -> None:
     (agent,) = house.founder.api("GET", f"{base(house)}/agents").json["items"]
     path = f"{base(house)}/agents/{agent['id']}"
     assert house.founder.api("GET", path).json == agent
@@ -199,9 +200,14 @@ def test_agents_and_tools_are_listed_and_changed(house: House) -> None:
     assert (unknown.status, unknown.json["errors"][0]["field"]) == (422, "tools")
     assert house.clients["advisor"].api("PATCH", path, {"name": "Mine"}).status == 403
     assert house.observer.api("GET", path).status == 403
+    state_file = site.services.settings.shell_state_file
+    write_state(state_file, ShellState(available=False, reason="Commands cannot be run: it did not hold."))
     tools = {tool["name"]: tool for tool in house.founder.api("GET", f"{base(house)}/tools").json["items"]}
     assert tools["shell_run"]["always_asks"] is True
-    assert "Commands cannot be run" in tools["shell_run"]["absent_because"]
+    assert tools["shell_run"]["absent_because"] == "Commands cannot be run: it did not hold."
+    write_state(state_file, ShellState(available=True, reason=""))
+    tools = {tool["name"]: tool for tool in house.founder.api("GET", f"{base(house)}/tools").json["items"]}
+    assert tools["shell_run"]["absent_because"] is None
     assert tools["memory_record"]["absent_because"] is None
     assert tools["memory_record"]["arguments"]["additionalProperties"] is False
 

@@ -6,6 +6,7 @@ never takes it for the person's own command.
 """
 
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -209,6 +210,13 @@ _MOVE = re.compile(
     _POLITE + r"(?:move|rename)\s+(?:the\s+)?file\s+(\S{1,400})\s+to\s+(\S{1,400}?)[.,;!?]?\Z",
     re.IGNORECASE | re.ASCII,
 )
+_RUN = re.compile(
+    _POLITE + r"(?:run|execute)\s+(?:"
+    r"(?:the\s+)?command\s*:?\s+(\S.*)|"
+    r"(\S{1,80})\s+on\s+(?:the\s+)?(?:file\s+)?(\S{1,400}?)[.,;!?]?"
+    r")\Z",
+    re.IGNORECASE | re.DOTALL | re.ASCII,
+)
 _OUTER_QUOTES = "\"'“”„«»`"
 
 
@@ -223,7 +231,18 @@ def _phrase(text: str) -> Command | None:
             return Command("write", "files_write", {"path": path, "content": content}, typed=False)
     if found := _FETCH.match(text):
         return Command("fetch", "web_fetch", {"url": found[1]}, typed=False)
+    if found := _RUN.match(text):
+        command = _command_in(found)
+        if 0 < len(command) <= LONGEST_COMMAND:
+            return Command("run", "shell_run", {"command": command}, typed=False)
     return _phrase_about_a_file(text)
+
+
+def _command_in(found: re.Match[str]) -> str:
+    if found[1]:
+        return _without_outer_quotes(found[1].strip())
+    program, path = (part.strip(_OUTER_QUOTES) for part in (found[2], found[3]))
+    return f"{shlex.quote(program)} {shlex.quote(path)}" if program and path else ""
 
 
 def _phrase_about_a_file(text: str) -> Command | None:

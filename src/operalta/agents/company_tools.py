@@ -108,9 +108,10 @@ class WebFetch(Arguments):
 
 
 class ShellRun(Arguments):
-    """The command line to run in the sandbox, and how long it may take at most (the server caps it)."""
+    """The command line, the folder whose files it gets (all, unless given), and its most seconds (capped here)."""
 
     command: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_COMMAND)]
+    folder: Annotated[str, StringConstraints(max_length=LONGEST_PATH)] = ""
     seconds: Annotated[int, Field(ge=1, le=600)] = 60
 
 
@@ -240,11 +241,12 @@ COMPANY_TOOLS: tuple[ToolDeclaration, ...] = (
     ToolDeclaration(
         name="shell_run",
         title="Run a command",
-        purpose="Run a command line in the sandbox, on a copy of this run's files, without network.",
+        purpose="Run a command line in the sandbox, on a copy of the company's files, without network. "
+        "What it changes is brought in as new versions.",
         tool_class=ToolClass.EXECUTE,
         permission="shell:run",
         arguments=ShellRun,
-        sinks={"command": SinkType.BODY, "seconds": SinkType.CHOICE},
+        sinks={"command": SinkType.BODY, "folder": SinkType.PATH, "seconds": SinkType.CHOICE},
         verbs=frozenset({"run", "execute"}),
         absent_because=SHELL_NOT_PROVEN,
     ),

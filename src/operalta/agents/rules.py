@@ -46,6 +46,7 @@ class EventKind(StrEnum):
     TOOL_DECIDED = "tool_decided"
     APPROVAL_ASKED = "approval_asked"
     APPROVAL_DECIDED = "approval_decided"
+    TOOL_OUTPUT = "tool_output"
     TOOL_RESULT = "tool_result"
     ANSWER = "answer"
     RUN_FAILED = "run_failed"

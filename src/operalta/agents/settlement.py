@@ -25,7 +25,8 @@ from operalta.agents.reasons import explain
 from operalta.agents.registry import ToolClass, ToolDeclaration, ToolResult, ToolRun, UnknownTool
 from operalta.agents.rules import EventKind
 from operalta.agents.steps import CallResult, ToolCall, denied, failed, succeeded
-from operalta.agents.tool_functions import ToolWork, preview
+from operalta.agents.tool_functions import preview
+from operalta.agents.tool_work import ToolWork
 from operalta.audit.rules import Action
 from operalta.audit.rules import Outcome as Ended
 from operalta.audit.service import record
@@ -216,7 +217,18 @@ async def _carry_out_outside(attempt: Attempt, accepted: _Accepted, approval: Ro
     async with attempt.scope() as scope:
         if not await _begin(attempt, scope, accepted, approval):
             return
-    work = ToolWork(None, company_id=CompanyId(attempt.run["company_id"]), run_id=RunId(attempt.run["id"]))
+
+    async def tell(text: str) -> None:
+        async with attempt.scope() as scope:
+            await attempt.event(scope, EventKind.TOOL_OUTPUT, {"call_id": call.call_id, "text": text})
+
+    work = ToolWork(
+        None,
+        company_id=CompanyId(attempt.run["company_id"]),
+        run_id=RunId(attempt.run["id"]),
+        reopen=attempt.scope,
+        tell=tell,
+    )
     try:
         given = await unless_stopped(attempt.claim, _run_of(accepted.tool)(work, accepted.arguments))
         result = succeeded(call, given) if given is not None else failed(call, _STOPPED_MIDWAY)

@@ -1,9 +1,7 @@
 """What the company's tools do: each calls the same service function as the pages and the API."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 
-from operalta.agents import store as agent_rows
 from operalta.agents.company_tools import (
     FilesAppend,
     FilesDelete,
@@ -15,19 +13,22 @@ from operalta.agents.company_tools import (
     MemoryRecord,
     MemorySearch,
     MetricsRead,
+    ShellRun,
     WebFetch,
     company_registry,
 )
 from operalta.agents.registry import Reference, ToolDeclaration, ToolRegistry, ToolResult
+from operalta.agents.shell_tool import run_command
+from operalta.agents.tool_work import ToolWork, declared_for
 from operalta.db.scope import Scope
 from operalta.kernel.errors import NotFound
-from operalta.kernel.ids import ApprovalId, CompanyId, RunId
 from operalta.sandbox.egress import EgressDoor
-from operalta.sandbox.errors import NotDeclared
+from operalta.sandbox.errors import ShellUnavailable
 from operalta.sandbox.exchange import EgressLine
 from operalta.sandbox.policies import OPEN
 from operalta.sandbox.readable import readable_text
-from operalta.sandbox.shell import shell_state
+from operalta.sandbox.shell.runner import CommandRunner
+from operalta.sandbox.shell.state import ShellState
 from operalta.terms.registry import upholds
 from operalta.workspace.files import deletion
 from operalta.workspace.files import service as files
@@ -44,35 +45,16 @@ _BAD_STATUS = 400
 MakeDoor = Callable[[Callable[[EgressLine], Awaitable[None]]], EgressDoor]
 
 
-@dataclass(slots=True)
-class ToolWork:
-    """What a tool works with: the run's open scope, the approval that it runs under, and what it put on the network.
-
-    `company_id` and `run_id` are there for tools that reach the network: what they ask for is counted for both.
-    `by_person` says that a person typed or approved exactly this call, so that what it states is their statement.
-    Tools that reach the network get no scope: no transaction stays open while a stranger's server answers.
-    """
-
-    scope: Scope | None
-    approval_id: ApprovalId | None = None
-    by_person: bool = False
-    company_id: CompanyId | None = None
-    run_id: RunId | None = None
-    egress: list[EgressLine] = field(default_factory=list[EgressLine])
-
-    @property
-    def opened(self) -> Scope:
-        """The scope. Raise RuntimeError in a tool that has none, which is a fault of the wiring."""
-        if self.scope is None:
-            raise RuntimeError("this tool runs without a scope")
-        return self.scope
-
-
 @upholds("5.1.3", "5.1.4")
-def bound_registry(store: FileStore, make_door: MakeDoor) -> ToolRegistry:
-    """Return the company's registry with every tool bound, and those that are absent marked with the reason."""
+def bound_registry(
+    store: FileStore, make_door: MakeDoor, shell: ShellState, runner: CommandRunner | None = None
+) -> ToolRegistry:
+    """Return the company's registry with every tool bound, and those that are absent marked with the reason.
+
+    Without a `runner` there is no shell, whatever its state says.
+    """
     registry = company_registry()
-    work = _Tools(store, make_door)
+    work = _Tools(store, make_door, runner)
     registry.bind("memory_search", work.memory_search)
     registry.bind("memory_record", work.memory_record)
     registry.bind("metrics_read", work.metrics_read)
@@ -84,37 +66,26 @@ def bound_registry(store: FileStore, make_door: MakeDoor) -> ToolRegistry:
     registry.bind("files_move", work.files_move)
     registry.bind("files_delete", work.files_delete)
     registry.bind("web_fetch", work.web_fetch)
-    _mark_what_is_absent(registry)
+    registry.bind("shell_run", work.shell_run)
+    _mark_what_is_absent(registry, shell)
     registry.seal()
     return registry
 
 
-def tools_here() -> tuple[ToolDeclaration, ...]:
+def tools_here(shell: ShellState) -> tuple[ToolDeclaration, ...]:
     """Return the tools of this deployment as declared, with the reason of those that cannot be used."""
     registry = company_registry()
-    _mark_what_is_absent(registry)
+    _mark_what_is_absent(registry, shell)
     return tuple(registry)
 
 
-def _mark_what_is_absent(registry: ToolRegistry) -> None:
-    registry.mark_absent("shell_run", shell_state().reason)
+@upholds("5.3.3")
+def _mark_what_is_absent(registry: ToolRegistry, shell: ShellState) -> None:
+    if shell.available:
+        registry.mark_present("shell_run")
+    else:
+        registry.mark_absent("shell_run", shell.reason)
     registry.mark_absent("delegate", "Handing tasks to other agents is not part of this release.")
-
-
-@upholds("5.2.1")
-async def declared_for(store: FileStore, scope: Scope) -> FileStore:
-    """Return the store narrowed to the folders that are declared for the agent of the scope's run.
-
-    A run that another one made reaches no more than that one. Read anew for each call, so that a folder that is
-    taken away is out of reach at once. Raise NotDeclared where the folders have nothing in common, or where it
-    cannot be seen which they are.
-    """
-    declared = await agent_rows.directories_of_run(scope)
-    if not declared or None in declared:
-        raise NotDeclared
-    for directories in filter(None, declared):
-        store = store.narrowed_to(*directories)
-    return store
 
 
 async def preview(store: FileStore, scope: Scope, arguments: object) -> tuple[str | None, str | None]:
@@ -153,9 +124,10 @@ async def _file_at(store: FileStore, scope: Scope, path: str) -> str:
 
 
 class _Tools:
-    def __init__(self, store: FileStore, make_door: MakeDoor) -> None:
+    def __init__(self, store: FileStore, make_door: MakeDoor, runner: CommandRunner | None) -> None:
         self._store = store
         self._make_door = make_door
+        self._runner = runner
 
     async def memory_search(self, work: ToolWork, arguments: MemorySearch) -> ToolResult:
         kinds = (arguments.kind,) if arguments.kind else ()
@@ -256,6 +228,11 @@ class _Tools:
             from_outside=True,
             failed=page.status >= _BAD_STATUS,
         )
+
+    async def shell_run(self, work: ToolWork, arguments: ShellRun) -> ToolResult:
+        if self._runner is None:
+            raise ShellUnavailable
+        return await run_command(self._runner, self._store, work, arguments)
 
     async def _files(self, work: ToolWork) -> FileStore:
         return await declared_for(self._store, work.opened)

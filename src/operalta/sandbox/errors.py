@@ -101,3 +101,11 @@ class FetchFailed(Unavailable):
 
 class FetchTimedOut(FetchFailed):
     """The destination took too long to answer. Try again later."""
+
+
+class ShellUnavailable(Unavailable):
+    """Commands cannot be run on this server. Tell its operator."""
+
+
+class TooMuchForACommand(TooLarge):
+    """This is more than a command can be given. Name a folder with fewer or smaller files."""

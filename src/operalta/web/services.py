@@ -13,6 +13,7 @@ from operalta.identity.factors.passkeys import Passkeys
 from operalta.identity.factors.proving import Proving
 from operalta.identity.sessions import Sessions
 from operalta.identity.tokens import AccessTokens
+from operalta.sandbox.shell.state import ShellState, read_state
 from operalta.sealing.signing import SigningKeyRing
 from operalta.settings import Settings
 from operalta.workspace.files.file_store import FileStore
@@ -35,6 +36,10 @@ class Services:
     sms_receipts: Receipts
     files: FileStore
     audit_keys: SigningKeyRing
+
+    def shell_state(self) -> ShellState:
+        """Tell what the worker found out about the sandbox for commands."""
+        return read_state(self.settings.shell_state_file)
 
 
 def services_of(request: Request) -> Services:

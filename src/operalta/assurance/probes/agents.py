@@ -2,7 +2,7 @@
 
 import secrets
 
-from operalta.agents.company_tools import COMPANY_TOOLS, company_registry
+from operalta.agents.company_tools import company_registry
 from operalta.agents.policy import DecisionContext, Outcome, ToolSettings, decide
 from operalta.agents.provenance import Origin, person_words
 from operalta.agents.registry import UnknownTool
@@ -68,32 +68,6 @@ async def context_stays_inside(context: ProbeContext) -> Observations:
     async with stage.connect(DatabaseRole.OWNER) as connection:
         steps, hits = await store.run_events_holding(connection, company.id, f"{word} foreign")
     seen.expect("nor in what the database keeps of the runs", steps > 0 and hits == 0, f"{steps} steps")
-    return seen
-
-
-@probe("5.3.3")
-async def risky_tools_are_held(context: ProbeContext) -> Observations:
-    """Ask for commands, also with the tool set to `allow`, and see whether one ran before anybody said yes."""
-    stage = staged(context)
-    seen = Observations()
-    person = stage.regulars[1]
-    company = await stage.found(person, "Risky Company", "startup")
-    risky = {tool.name for tool in COMPANY_TOOLS if tool.tool_class.is_sensitive}
-    seen.expect("running commands is declared as high-risk", "shell_run" in risky, "; ".join(sorted(risky)))
-    trace = stage.settings.workspaces_path / f"ran-{secrets.token_hex(6)}"
-    for setting in ("as agents come", "allowed in the agent's settings"):
-        if setting.startswith("allowed"):
-            async with stage.connect(DatabaseRole.OWNER) as connection:
-                await store.put_tool_setting(connection, company.id, "shell_run", "allow")
-        for text in (f"Please run the command: touch {trace}", f"We should /run touch {trace}", f"/run touch {trace}"):
-            run = await stage.say(person, company, text)
-            decided = [body for body in run.bodies("tool_decided") if body.get("tool") in risky]
-            done = [body for body in run.bodies("tool_result") if body.get("tool") in risky and body.get("ok")]
-            waits = bool(run.bodies("approval_asked")) or all(body["decision"] == "deny" for body in decided)
-            seen.expect(f"{setting}, “{text.split('touch')[0]}…” waits or is denied", waits and not done, len(decided))
-    asked = [body for body in run.bodies("tool_asked") if body.get("tool") in risky]
-    seen.expect("a command was really asked for", bool(asked), len(asked))
-    seen.expect("nothing ran", not trace.exists())
     return seen
 
 
@@ -175,8 +149,9 @@ async def unknown_tools_are_denied(context: ProbeContext) -> Observations:
         off = await stage.say(person, company, "/find anything")
         seen.expect("a tool that is switched off is not used", not _used(off), off.outcome)
         await store.put_tool_setting(connection, company.id, "memory_search", "allow")
-    absent = await stage.say(person, company, "/run ls")
-    seen.expect("a tool that does not work here is denied", absent.outcome in {"denied", "asked"}, absent.outcome)
+        await store.put_tool_setting(connection, company.id, "delegate", "allow")
+    absent = await stage.say(person, company, "Delegate this to the analyst.")
+    seen.expect("a tool that does not work here is not used", not _used(absent), absent.outcome)
     registry = company_registry()
     for name in ("sudo", "memory_Search", "memory_search ", "memory-search", "mem\u043ery_search", ""):
         tool = registry.resolve(name)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from operalta.access.rules import Permission
 from operalta.agents import service
-from operalta.agents.tool_functions import tools_here
+from operalta.agents.company_tools import COMPANY_TOOLS
 from operalta.guard import rules
 from operalta.kernel.errors import InvalidInput
 from operalta.web.api.models import REFUSALS, Body, Listing, Shown
@@ -90,7 +90,7 @@ async def change_agent(entry: Managing, agent_id: UUID, body: AgentBody) -> Agen
 
 
 def _decisions(tools: tuple[ToolSetting, ...]) -> dict[str, str]:
-    known = {tool.name for tool in tools_here()}
+    known = {tool.name for tool in COMPANY_TOOLS}
     unknown = sorted({each.tool for each in tools} - known)
     if unknown:
         raise InvalidInput(f"There is no tool called {unknown[0]}. See the list of tools.", field="tools")

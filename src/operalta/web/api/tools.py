@@ -48,6 +48,6 @@ async def list_tools(entry: Reading) -> Listing[Tool]:
                 absent_because=tool.absent_because,
                 arguments=dict(tool.schema),
             )
-            for tool in tools_here()
+            for tool in tools_here(entry.services.shell_state())
         )
     )

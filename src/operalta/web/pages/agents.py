@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from operalta.access.rules import Permission
 from operalta.agents import service
+from operalta.agents.company_tools import COMPANY_TOOLS
 from operalta.agents.rules import RunLimits
 from operalta.agents.tool_functions import tools_here
 from operalta.guard import rules
@@ -68,7 +69,9 @@ async def change(
 async def change_tools(entry: Managing, agent_id: UUID, request: Request) -> RedirectResponse:
     """Decide for each tool: allow, ask or deny."""
     form = await request.form(max_fields=100, max_files=0)
-    decisions = {tool.name: str(form[f"tool.{tool.name}"])[:10] for tool in tools_here() if f"tool.{tool.name}" in form}
+    decisions = {
+        tool.name: str(form[f"tool.{tool.name}"])[:10] for tool in COMPANY_TOOLS if f"tool.{tool.name}" in form
+    }
     async with entry.scope() as scope:
         await service.change_agent(scope, agent_id, tools=decisions)
     return go_to(f"/c/{entry.company}/agents/{agent_id}", "saved")
@@ -109,7 +112,7 @@ async def _agent_page(
                     "decision": found.tools.get(tool.name, "deny"),
                     "is_fixed": tool.tool_class.is_sensitive,
                 }
-                for tool in tools_here()
+                for tool in tools_here(entry.services.shell_state())
             ],
             "limits": [
                 ("Steps", limits.steps),
