@@ -8,6 +8,7 @@ from operalta.assurance.probes import (
     companies,
     cookies,
     database,
+    egress,
     entry,
     errors,
     factors,
@@ -22,6 +23,7 @@ from operalta.assurance.probes import (
 
 MODULES = (
     *companies.MODULES,
+    *egress.MODULES,
     *factors.MODULES,
     access,
     agents,
