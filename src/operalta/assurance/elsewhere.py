@@ -155,15 +155,15 @@ class _Conversation(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     timeout = 10
-    server: _Server
 
     def do_GET(self) -> None:
         length = self.headers.get("content-length", "0")
         self.rfile.read(min(int(length), LONGEST_BODY) if length.isdecimal() else 0)
         fields = {name.lower(): value for name, value in self.headers.items()}
-        reply = self.server.elsewhere.receive(
-            Visit(str(self.server.server_address[0]), self.command, self.path, fields)
-        )
+        if not isinstance(self.server, _Server):
+            return
+        visit = Visit(str(self.server.server_address[0]), self.command, self.path, fields)
+        reply = self.server.elsewhere.receive(visit)
         self.close_connection = True
         self.send_response(reply.status)
         if reply.kind:
