@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 GOOD, TRAP = "127.0.0.1", "127.0.0.2"
-HOSTS_OF_AN_AREA = 28
-"""How many names each probe has to itself."""
-
-HOSTS = tuple(
-    f"{area}-{number}.elsewhere.example" for area in ("address", "hop", "cap") for number in range(HOSTS_OF_AN_AREA)
+ADDRESS_HOSTS, HOP_HOSTS, CEILING_HOSTS = (
+    tuple(f"{area}-{number}.elsewhere.example" for number in range(count))
+    for area, count in (("address", 3), ("hop", 28), ("ceiling", 2))
 )
+"""Names that probes have to themselves, for addresses, hops and ceilings."""
+
+HOSTS = (*ADDRESS_HOSTS, *HOP_HOSTS, *CEILING_HOSTS)
 """The names that the deployment exempts."""
 
 LONGEST_BODY = 65_536

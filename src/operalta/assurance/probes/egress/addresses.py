@@ -3,13 +3,14 @@
 import ipaddress
 import secrets
 
-from operalta.assurance.elsewhere import GOOD, HOSTS, Reply
+from operalta.assurance.elsewhere import ADDRESS_HOSTS, GOOD, Reply
 from operalta.assurance.probes.egress.fetching import Fetched, Fetcher, fetchers
 from operalta.assurance.registry import ProbeContext, probe
 from operalta.assurance.rules import Observations
 from operalta.assurance.stage import Stage, staged
 from operalta.sandbox.addresses import is_public
 
+_MIXED, _DIRECT, _ALIAS = ADDRESS_HOSTS
 _PLAIN = (
     "127.0.0.1", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "169.254.169.254",  # noqa: S104
     "localhost", "[::1]", "[fc00::1]", "[fe80::1]", "[fd00:ec2::254]", "metadata.google.internal",
@@ -86,8 +87,8 @@ async def _by_names(stage: Stage, fetcher: Fetcher, seen: Observations) -> list[
     names.tell(f"alias.{area}", [f"further.{area}"])
     names.tell(f"further.{area}", [f"name-0.{area}"])
     urls[f"http://alias.{area}/"] = "an alias of an alias of 127.0.0.1"
-    names.tell(HOSTS[0], [GOOD, "169.254.169.254"])
-    urls[elsewhere.url(HOSTS[0], f"/{area}")] = "an exempt place and a metadata service"
+    names.tell(_MIXED, [GOOD, "169.254.169.254"])
+    urls[elsewhere.url(_MIXED, f"/{area}")] = "an exempt place and a metadata service"
     found = await fetcher.fetch_all(urls)
     for each in found:
         seen.expect(f"a name that leads to {urls[each.url]} is refused", _refused(each), each.ended)
@@ -100,9 +101,9 @@ async def _allowed(stage: Stage, fetcher: Fetcher, seen: Observations) -> None:
     names, elsewhere = stage.deployment.names, stage.deployment.elsewhere
     path = f"/{secrets.token_hex(8)}"
     elsewhere.tell(path, Reply())
-    names.tell(HOSTS[1], [GOOD])
-    names.tell(HOSTS[2], [HOSTS[1]])
-    hosts = ("2130706433", HOSTS[1].upper(), HOSTS[2])
+    names.tell(_DIRECT, [GOOD])
+    names.tell(_ALIAS, [_DIRECT])
+    hosts = ("2130706433", _DIRECT.upper(), _ALIAS)
     for each in await fetcher.fetch_all(elsewhere.url(host, path) for host in hosts):
         fine = each.arrived and each.ended == "200" and each.dialled == (GOOD,)
         seen.expect(f"{each.url.rpartition('/')[0]} is allowed, and reached", fine, each.ended)

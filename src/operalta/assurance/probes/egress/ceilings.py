@@ -5,7 +5,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from operalta.agents.way_out import EgressLimits
-from operalta.assurance.elsewhere import GOOD, HOSTS, TRAP, Elsewhere, Reply, packed, redirect
+from operalta.assurance.elsewhere import CEILING_HOSTS, GOOD, TRAP, Elsewhere, Reply, packed, redirect
 from operalta.assurance.probes.egress.fetching import NOT_COUNTED, Fetcher, OwnDoor, fetchers
 from operalta.assurance.probes.egress.surfaces import NAMED, is_within, surfaces
 from operalta.assurance.registry import ProbeContext, probe
@@ -17,7 +17,7 @@ from operalta.guard.rules import EGRESS_REQUESTS, EGRESS_VOLUME, Decision, Dimen
 from operalta.kernel.ids import CompanyId
 from operalta.sandbox.policies import ALLOW_LISTED, NONE, OPEN
 
-_HOST, _OTHER = HOSTS[-2:]
+_HOST, _OTHER = CEILING_HOSTS
 _PIECE = b"x" * 65_536
 _MEBIBYTE = 1024 * 1024
 _SHORT = replace(OPEN, name="short", seconds=1.0)

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from operalta.assurance.elsewhere import GOOD, HOSTS, HOSTS_OF_AN_AREA, TRAP, Elsewhere, Reply, Visit, redirect
+from operalta.assurance.elsewhere import GOOD, HOP_HOSTS, TRAP, Elsewhere, Reply, Visit, redirect
 from operalta.assurance.name_server import A, NameServer
 from operalta.assurance.probes.egress.fetching import Fetched, Fetcher, OwnDoor, fetchers
 from operalta.assurance.registry import ProbeContext, probe
@@ -13,9 +13,8 @@ from operalta.assurance.rules import Observations
 from operalta.assurance.stage import Stage, staged
 from operalta.sandbox.policies import OPEN
 
-_WALKERS, _HOPS, _ROUNDS, _TRIALS = 4, OPEN.redirects + 1, 4, 3
-_HOP_HOSTS = HOSTS[HOSTS_OF_AN_AREA : 2 * HOSTS_OF_AN_AREA]
-_CONTROL, _START, _TURNING, _LOST = _HOP_HOSTS[_WALKERS * _HOPS :]
+_WALKERS, _HOPS, _ROUNDS, _TRIALS = 4, OPEN.redirects + 1, 3, 3
+_CONTROL, _START, _TURNING, _LOST = HOP_HOSTS[-4:]
 _PERSONAL = ("cookie", "authorization", "proxy-authorization", "referer", "x-api-key")
 _COOKIE = ("Set-Cookie", "session=secret; Path=/")
 
@@ -88,7 +87,7 @@ async def _spring_the_trap(stage: Stage, fetcher: Fetcher, seen: Observations) -
 async def _walk_often(stage: Stage, fetcher: Fetcher, number: int) -> list[_Walk]:
     """Walk some rounds over hosts that nobody else uses; no further than the first that does not hold."""
     walks: list[_Walk] = []
-    hosts = _HOP_HOSTS[number * _HOPS : (number + 1) * _HOPS]
+    hosts = HOP_HOSTS[number * _HOPS : (number + 1) * _HOPS]
     names, elsewhere = stage.deployment.names, stage.deployment.elsewhere
     for _ in range(_ROUNDS):
         walk = await _walk(elsewhere, names, fetcher, hosts)
@@ -184,7 +183,7 @@ async def _carry_credentials(stage: Stage, context: ProbeContext, seen: Observat
     """Send credentials, which no agent can, with the product's own door: they stay with the origin they are for."""
     names, elsewhere = stage.deployment.names, stage.deployment.elsewhere
     path = f"/{secrets.token_hex(8)}"
-    first, second = _HOP_HOSTS[0], _HOP_HOSTS[1]
+    first, second = HOP_HOSTS[0], HOP_HOSTS[1]
     for host in (first, second):
         names.tell(host, [GOOD])
     elsewhere.tell(f"{path}/0", redirect(f"{path}/1"))
