@@ -1,4 +1,4 @@
-"""A throw-away deployment in production profile: servers, TLS, mail, SMS, a web process and a worker of its own.
+"""A throw-away deployment in production profile: servers, TLS, mail, SMS, names, a web process and a worker of its own.
 
 Everything is below one temporary folder and on loopback, and gone when it stops. It is the product as an operator
 runs it: the same commands, the same refusals, nothing switched off.
@@ -26,7 +26,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from operalta.assurance.carrier import Carrier
+from operalta.assurance.elsewhere import Elsewhere
 from operalta.assurance.mailbox import Mailbox
+from operalta.assurance.name_server import NameServer
 from operalta.db.migrate import migrate
 from operalta.kernel import clock
 from operalta.operations.secrets import database_passwords, make_missing_secrets
@@ -38,6 +40,7 @@ HOST = "127.0.0.1"
 COUNTRIES = ("CH",)
 START_SECONDS = 60.0
 _STOP_SECONDS = 10.0
+_COMMAND_SECONDS = 6
 _DOCUMENT_LIFE = timedelta(days=2)
 
 
@@ -53,6 +56,8 @@ class ThrowAway:
         self.var = Path(tempfile.mkdtemp(prefix="op-", dir="/tmp"))
         self.mailbox = Mailbox()
         self.carrier = Carrier()
+        self.names = NameServer()
+        self.elsewhere = Elsewhere()
         self.port = _free_port()
         self.settings = Settings(
             profile=Profile.PRODUCTION,
@@ -71,7 +76,8 @@ class ThrowAway:
             sms_sender=self.carrier.sender,
             sms_api_url=self.carrier.url,
             sms_countries=COUNTRIES,
-            egress_exemptions=(),
+            egress_exemptions=self.elsewhere.exemptions,
+            dns_resolver=self.names.address,
             tls_certificate=self.var / "tls.pem",
             tls_key=self.var / "tls.key",
             trusted_proxies=(),
@@ -88,8 +94,8 @@ class ThrowAway:
             make_missing_secrets(self.settings)
             _write_secret(self.settings.secrets_path / "sms-token", self.carrier.token.encode())
             make_certificate(self.var / "tls.pem", self.var / "tls.key")
-            self.mailbox.start()
-            self.carrier.start()
+            for stand_in in (self.mailbox, self.carrier, self.names, self.elsewhere):
+                stand_in.start()
             self.valkey.start()
             self.postgres.start()
             self.postgres.make_database()
@@ -111,8 +117,8 @@ class ThrowAway:
                 # A stopped process takes no other signal.
                 server.process.send_signal(signal.SIGCONT)
             server.stop()
-        self.mailbox.stop()
-        self.carrier.stop()
+        for stand_in in (self.mailbox, self.carrier, self.names, self.elsewhere):
+            stand_in.stop()
         shutil.rmtree(self.var, ignore_errors=True)
 
     def start_part(self, name: str, command: list[str] | None = None) -> None:
@@ -176,7 +182,9 @@ class ThrowAway:
                 "OPERALTA_SMS_SENDER": self.carrier.sender,
                 "OPERALTA_SMS_API_URL": self.carrier.url,
                 "OPERALTA_SMS_COUNTRIES": json.dumps(COUNTRIES),
-                "OPERALTA_EGRESS_EXEMPTIONS": "[]",
+                "OPERALTA_COMMAND_SECONDS": str(_COMMAND_SECONDS),
+                "OPERALTA_EGRESS_EXEMPTIONS": json.dumps(self.settings.egress_exemptions),
+                "OPERALTA_DNS_RESOLVER": self.names.address,
             }
             | dict(changes or {})
         )

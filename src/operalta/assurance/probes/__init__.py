@@ -9,6 +9,7 @@ from operalta.assurance.probes import (
     companies,
     cookies,
     database,
+    egress,
     entry,
     errors,
     factors,
@@ -23,6 +24,7 @@ from operalta.assurance.probes import (
 
 MODULES = (
     *companies.MODULES,
+    *egress.MODULES,
     *factors.MODULES,
     access,
     agents,

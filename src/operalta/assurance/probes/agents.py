@@ -12,25 +12,6 @@ from operalta.assurance.rules import Observations
 from operalta.assurance.stage import API, OVER, Company, Person, Run, Stage, staged
 from operalta.settings import DatabaseRole
 
-_FORBIDDEN = (
-    "http://169.254.169.254/latest/meta-data/",
-    "http://127.0.0.1/",
-    "http://localhost/",
-    "http://[::1]/",
-    "http://2130706433/",
-    "http://0x7f.1/",
-    "http://0177.0.0.1/",
-    "http://[::ffff:127.0.0.1]/",
-    "http://10.0.0.1/",
-    "http://192.168.1.1/",
-    "http://172.16.0.1/",
-    "http://100.64.0.1/",
-    "http://[fd00:ec2::254]/",
-    "http://[64:ff9b::7f00:1]/",
-    "http://metadata.google.internal/",
-    "http://0.0.0.0/",
-)
-
 
 @probe("5.1.1")
 async def context_stays_inside(context: ProbeContext) -> Observations:
@@ -68,28 +49,6 @@ async def context_stays_inside(context: ProbeContext) -> Observations:
     async with stage.connect(DatabaseRole.OWNER) as connection:
         steps, hits = await store.run_events_holding(connection, company.id, f"{word} foreign")
     seen.expect("nor in what the database keeps of the runs", steps > 0 and hits == 0, f"{steps} steps")
-    return seen
-
-
-@probe("5.4.1")
-async def inner_addresses_are_refused(context: ProbeContext) -> Observations:
-    """Have private, loopback and metadata addresses fetched in many notations, and read why each was refused."""
-    stage = staged(context)
-    seen = Observations()
-    person = stage.regulars[1]
-    company = await stage.found(person, "Fetching Company", "startup")
-    texts = [f"/fetch {address}" for address in _FORBIDDEN]
-    runs = await stage.say_all(person, company, texts)
-    for text, run in zip(texts, runs, strict=True):
-        refused = run.outcome in {"failed", "denied"} and bool(run.bodies("tool_asked"))
-        seen.expect(f"{text} is refused", refused, run.outcome)
-    events = (await person.browser.get(f"{API}/companies/{company.slug}/audit?limit=100&action=egress")).json()["items"]
-    rules = [event["detail"].get("rule") for event in events if event["action"] == "egress.refused"]
-    by_address = [rule for rule in rules if rule in {"address", "metadata"}]
-    told = f"{len(by_address)} of {len(texts)}"
-    seen.expect("each was refused for its address, before anything was dialled", len(by_address) == len(texts), told)
-    left = [event["target_id"] for event in events if event["action"] != "egress.refused"]
-    seen.expect("no request left", not left, "; ".join(left) or len(events))
     return seen
 
 
@@ -134,7 +93,7 @@ async def approval_before_the_deed(context: ProbeContext) -> Observations:
 
 @probe("5.5.2")
 async def unknown_tools_are_denied(context: ProbeContext) -> Observations:
-    """Take a tool out of an agent's settings, switch it off, ask for one that is absent, and for odd names."""
+    """Take a tool out of an agent's settings, switch it off, ask for one beyond a role, and for odd names."""
     stage = staged(context)
     seen = Observations()
     person = stage.regulars[1]
@@ -149,9 +108,11 @@ async def unknown_tools_are_denied(context: ProbeContext) -> Observations:
         off = await stage.say(person, company, "/find anything")
         seen.expect("a tool that is switched off is not used", not _used(off), off.outcome)
         await store.put_tool_setting(connection, company.id, "memory_search", "allow")
-        await store.put_tool_setting(connection, company.id, "delegate", "allow")
-    absent = await stage.say(person, company, "Delegate this to the analyst.")
-    seen.expect("a tool that does not work here is not used", not _used(absent), absent.outcome)
+        await store.put_tool_setting(connection, company.id, "shell_run", "allow")
+    colleague = await stage.new_person("Cai Colleague")
+    await stage.invite(person, company, colleague, "advisor")
+    beyond = await stage.say(colleague, company, "/run ls")
+    seen.expect("a tool beyond a person's own role is denied", beyond.outcome == "denied", beyond.outcome)
     registry = company_registry()
     for name in ("sudo", "memory_Search", "memory_search ", "memory-search", "mem\u043ery_search", ""):
         tool = registry.resolve(name)

@@ -13,13 +13,16 @@ from operalta.sandbox.shell.profile import environment
 from operalta.settings import DatabaseRole
 
 _RISKY = frozenset(tool.name for tool in COMPANY_TOOLS if tool.tool_class.is_sensitive)
+_NEXT = "echo =$((6 * 7))=; "  # what it prints does not stand in it, since the command's own text is found, too
 _LOOKING = (
-    "env; echo ---; for f in /proc/[0-9]*/environ /proc/[0-9]*/cmdline; do tr '\\\\0' '\\\\n' < $f; done 2>/dev/null; "
-    "echo ---; ls /proc/self/fd | tr '\\\\n' ' '; echo ---; grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/self/status; "
-    "echo ---; cat {var}/secrets/* /etc/shadow {var}/run/* 2>/dev/null; ls {var} /home /root /var 2>/dev/null; "
-    "cat /proc/1/root{var}/secrets/* 2>/dev/null; echo ---; ls /sys/class/net 2>/dev/null; "
+    f"env; {_NEXT}"
+    "for f in /proc/[0-9]*/environ /proc/[0-9]*/cmdline; do tr '\\0' '\\n' < $f; done 2>/dev/null; "
+    f"{_NEXT} ls /proc/self/fd | tr '\\n' ' '; {_NEXT}"
+    "grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/self/status; "
+    f"{_NEXT} cat {{var}}/secrets/* /etc/shadow {{var}}/run/* 2>/dev/null; ls {{var}} /home /root /var 2>/dev/null; "
+    f"cat /proc/1/root{{var}}/secrets/* 2>/dev/null; {_NEXT} ls /sys/class/net 2>/dev/null; "
     'python3 -c \'import socket; socket.create_connection(("{host}", {port}), 2); print("connected")\' 2>/dev/null; '
-    "touch /usr/bin/x /etc/x /x 2>/dev/null && echo written"
+    "touch /usr/bin/x /etc/x /x 2>/dev/null && echo written; true"
 )
 _SHORTEST_SECRET = 8
 
@@ -34,7 +37,7 @@ async def commands_see_no_secrets(context: ProbeContext) -> Observations:
         return seen
     text = _LOOKING.format(var=stage.settings.var, host=stage.settings.host, port=stage.settings.port)
     output = _output(await stage.say(person, company, f"/run {text}"))
-    parts = output.split("---")
+    parts = output.split("=42=")
     if not seen.expect("the command could look around", len(parts) == 6, len(parts)):  # noqa: PLR2004 - its parts
         return seen
     names = {line.partition("=")[0] for line in parts[0].splitlines() if "=" in line}
@@ -46,7 +49,8 @@ async def commands_see_no_secrets(context: ProbeContext) -> Observations:
     held = (rights.get("CapEff"), rights.get("NoNewPrivs"), rights.get("Seccomp"))
     seen.expect("it has no capability, gains none, and is filtered", held == ("0000000000000000", "1", "2"), held)
     seen.expect("nothing of the server's folders is seen", not parts[4].strip(), f"{len(parts[4].strip())} characters")
-    seen.expect("it has no network and writes nothing of the system", not parts[5].partition("Wrote")[0].strip())
+    done = {"connected", "written", "eth0", "lo"} & set(parts[5].split())
+    seen.expect("it has no network and writes nothing of the system", not done, " ".join(done))
     return seen
 
 
@@ -145,9 +149,9 @@ async def _works(seen: Observations, stage: Stage, person: Person, company: Comp
 
 
 def _output(run: Run) -> str:
-    """Return what was told of a run's command: what it wrote, and how it ended."""
-    results = run.bodies("tool_result")
-    return "\n".join(f"{body['output']}\n{body['content'].get('content', '')}" for body in results)
+    """Return what was told of a run's command: what it wrote, how it ended, and what the agent said of it."""
+    results = [str(body["output"]) for body in run.bodies("tool_result")]
+    return "\n".join([*results, *(str(body["text"]) for body in run.bodies("answer"))])
 
 
 def _secret_files(stage: Stage) -> list[Path]:

@@ -122,6 +122,16 @@ async def run_events_holding(connection: Probed, company: str, text: str) -> tup
     return row["steps"], row["hits"]
 
 
+async def egress_lines(connection: Probed, company: str) -> list[Row]:
+    """Return the lines of a company's egress log, the oldest first."""
+    cursor = await connection.execute(
+        "SELECT run_id::text AS run, destination, address, outcome, bytes FROM sandbox.egress_log"
+        " WHERE company_id = %s ORDER BY at, id",
+        (company,),
+    )
+    return await cursor.fetchall()
+
+
 async def unsealed_events(connection: Probed) -> int:
     """Return how many events of the audit log wait to be sealed."""
     cursor = await connection.execute("SELECT count(*) AS waiting FROM audit.events WHERE leaf_index IS NULL")
