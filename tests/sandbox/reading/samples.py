@@ -27,6 +27,11 @@ def archive(parts: Parts, compression: int = zipfile.ZIP_DEFLATED) -> bytes:
     return buffer.getvalue()
 
 
+def stored(parts: Parts) -> bytes:
+    """An archive that packs nothing, for parts that no ratio may give away."""
+    return archive(parts, zipfile.ZIP_STORED)
+
+
 def relations(*found: tuple[str, str, str], external: Sequence[tuple[str, str]] = ()) -> str:
     inner = "".join(
         f'<Relationship Id="{key}" Type="{_KIND}/{kind}" Target="{target}"/>' for key, kind, target in found

@@ -54,15 +54,19 @@ class Archive:
             raise Refused(Reason.DAMAGED)
         if entry.file_size > limits.PART_BYTES:
             raise Refused(Reason.TOO_LARGE)
+        missing = entry.file_size
         try:
             with self._zip.open(entry) as part:
                 while piece := part.read(_PIECE_BYTES):
+                    missing -= len(piece)
                     self._left -= len(piece)
                     if self._left < 0:
                         raise Refused(Reason.BOMB)
                     yield piece
         except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError, ValueError):
             raise Refused(Reason.DAMAGED) from None
+        if missing:
+            raise Refused(Reason.DAMAGED)
 
 
 def _check_end(content: bytes) -> None:

@@ -110,7 +110,10 @@ def _plain(number: float) -> str:
 
 def _date(number: float, dates: DateSystem) -> str:
     days = number + 1 if dates is DateSystem.FROM_1900 and number < _FIRST_SOUND_DAY else number
-    moment = dates.value + timedelta(seconds=round(days * 86_400))
+    try:
+        moment = dates.value + timedelta(seconds=round(days * 86_400))
+    except OverflowError:  # past the last day that there is
+        return _plain(number)
     time = moment.strftime("%H:%M:%S").removesuffix(":00")
     if number < 1:
         return time

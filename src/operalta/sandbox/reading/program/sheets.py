@@ -29,7 +29,7 @@ def read_sheets(content: bytes, answer: Answer) -> None:
     parts = {relation.id: relation.part for relation in relations if relation.kind == "worksheet"}
     answer.facts["sheets"] = len(book.sheets)
     for name, relation_id, is_hidden in book.sheets[: limits.SHEETS]:
-        if part := parts.get(relation_id):
+        if part := parts.pop(relation_id, ""):  # each is read once
             sheet = _Sheet(answer, formats, shared.texts, book.dates, name)
             answer.heading(f"{name} (hidden)" if is_hidden else name)
             if is_hidden:

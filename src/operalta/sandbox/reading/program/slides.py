@@ -17,7 +17,7 @@ def read_slides(content: bytes, answer: Answer) -> None:
     if not order.is_presentation:
         raise Refused(Reason.DAMAGED)
     parts = {relation.id: relation.part for relation in document.relations(document.main) if relation.kind == "slide"}
-    slides = [parts[each] for each in order.ids if each in parts]
+    slides = list(dict.fromkeys(parts[each] for each in order.ids if each in parts))  # each is read once
     answer.facts["slides"] = len(slides)
     for number, part in enumerate(slides[: limits.SLIDES], 1):
         _read_slide(document, part, number, answer)

@@ -1,0 +1,43 @@
+"""Every hostile document ends with a refusal or with bounded text: under limits, in silence, touching nothing."""
+
+import pytest
+
+from operalta.kernel.errors import Refusal
+from operalta.sandbox.reading.program import limits
+from operalta.sandbox.reading.rules import DocumentText
+from operalta.sandbox.reading.service import read_document
+from tests.sandbox.reading.hostile_archives import ARCHIVES, SHEETS_AND_SLIDES, XML, Sample
+from tests.sandbox.reading.hostile_documents import IMAGES, LIES, PDFS, TEXTS
+from tests.sandbox.reading.running import RunUnderLimits
+
+GROUPS = (ARCHIVES, XML, SHEETS_AND_SLIDES, PDFS, IMAGES, TEXTS, LIES)
+
+
+def check_bounds(found: DocumentText) -> None:
+    assert len(found.passages) <= limits.PASSAGES
+    for passage in found.passages:
+        assert 0 < len(passage.body) <= limits.BODY_CHARACTERS
+        assert len(passage.heading) <= limits.HEADING_CHARACTERS
+        assert len(passage.place) <= limits.PLACE_CHARACTERS
+        assert "root:" not in passage.body
+    said = found.text + found.title
+    assert not {"\0", "\u202e", "\u2066", "\u200b"} & set(said)
+    said.encode()  # no lone surrogates
+
+
+@pytest.mark.parametrize(
+    "sample", [pytest.param(sample, id=name) for group in GROUPS for name, sample in group.items()]
+)
+async def test_a_hostile_document_is_refused_or_bounded(run: RunUnderLimits, sample: Sample) -> None:
+    name, made, outcome = sample
+    if isinstance(outcome, str):
+        found = await read_document(run, name, made())
+        check_bounds(found)
+        assert outcome in found.text
+    else:
+        with pytest.raises(Refusal) as refusal:
+            await read_document(run, name, made())
+        assert type(refusal.value) is outcome
+    assert run.complaints == b""
+    assert not list(run.folder.iterdir())
+    assert run.report.ended == "finished" or not run.report.output
