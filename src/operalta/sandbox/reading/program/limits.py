@@ -46,7 +46,10 @@ ROWS = 200_000
 
 COLUMNS = 200
 CELL_CHARACTERS = 4_000
-SHARED_STRINGS = 1_000_000
+SHARED_STRINGS = 300_000
+SHARED_CHARACTERS = 32 * 1024 * 1024
+"""Kept of a workbook; a cell that points to what comes after them is shown empty."""
+
 PIXELS = 100_000_000
 LONGEST_SIDE = 65_535
 IMAGE_SEGMENTS = 10_000

@@ -7,7 +7,6 @@ from .office import Document
 from .rows import Rows
 from .xml import Attributes, ignore, read_xml
 
-_MOST_SHARED_CHARACTERS = 32 * 1024 * 1024
 _LETTERS = 3  # the last column is XFD
 _MOST_ROWS_OF_EXCEL = 1_048_576
 
@@ -20,7 +19,7 @@ def read_sheets(content: bytes, answer: Answer) -> None:
     if not book.is_workbook:
         raise Refused(Reason.DAMAGED)
     relations = document.relations(document.main)
-    formats, shared = NumberFormats(), _SharedStrings()
+    formats, shared = NumberFormats(), _SharedStrings(answer)
     for relation in relations:
         if relation.kind == "styles":
             read_xml(document.archive.pieces(relation.part), formats.start, formats.end, ignore)
@@ -67,10 +66,11 @@ class _Book:
 
 
 class _SharedStrings:
-    """The texts that cells point to by number."""
+    """The texts that cells point to by number, as many as there is room for."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: Answer) -> None:
         self.texts: list[str] = []
+        self._answer = answer
         self._words: list[str] = []
         self._is_phonetic = False
         self._takes_text = False
@@ -86,17 +86,19 @@ class _SharedStrings:
         if tag == "rPh":
             self._is_phonetic = False
         elif tag == "si":
-            if len(self.texts) == limits.SHARED_STRINGS:
-                raise Refused(Reason.TOO_LARGE)
-            self.texts.append("".join(self._words))
+            if len(self.texts) < limits.SHARED_STRINGS:
+                self.texts.append("".join(self._words))
+            else:
+                self._answer.cut = True
             self._words.clear()
 
     def text(self, text: str) -> None:
         if self._takes_text:
             self._characters += len(text)
-            if self._characters > _MOST_SHARED_CHARACTERS:
-                raise Refused(Reason.TOO_LARGE)
-            self._words.append(text)
+            if self._characters <= limits.SHARED_CHARACTERS:
+                self._words.append(text)
+            else:
+                self._answer.cut = True
 
 
 class _Sheet:
