@@ -162,10 +162,14 @@ ARCHIVES: dict[str, Sample] = {
     "overlapping entries": ("a.docx", overlapping, DocumentSuspicious),
     "quoted entries": ("a.docx", quoted, DocumentSuspicious),
     "size too small": (
-        "a.docx", lambda: patched(word(), b"word/document.xml", 24, struct.pack("<L", 9), local=22), DocumentDamaged,
+        "a.docx",
+        lambda: patched(word(), b"word/document.xml", 24, struct.pack("<L", 9), local=22),
+        DocumentDamaged,
     ),
     "size too large": (
-        "a.docx", lambda: patched(word(), b"word/document.xml", 24, struct.pack("<L", 999), local=22), DocumentDamaged,
+        "a.docx",
+        lambda: patched(word(), b"word/document.xml", 24, struct.pack("<L", 999), local=22),
+        DocumentDamaged,
     ),
     "part too large": ("a.docx", large_part, DocumentTooLarge),
     "name above": ("a.docx", lambda: renamed("../evil.xml"), DocumentSuspicious),
@@ -182,7 +186,9 @@ ARCHIVES: dict[str, Sample] = {
     "too many entries": ("a.docx", lambda: word(more={f"{n}": b"" for n in range(5_001)}), DocumentSuspicious),
     "long directory": ("a.docx", lambda: word(more={f"{n:0>390}": b"" for n in range(3_000)}), DocumentSuspicious),
     "encrypted entry": (
-        "a.docx", lambda: patched(word(), b"word/document.xml", 8, b"\1\0", local=6), DocumentProtected,
+        "a.docx",
+        lambda: patched(word(), b"word/document.xml", 8, b"\1\0", local=6),
+        DocumentProtected,
     ),
     "other packing": ("a.docx", lambda: compressed(zipfile.ZIP_LZMA), KindNotRead),
     "zip64": ("a.docx", zip64, KindNotRead),
@@ -193,67 +199,116 @@ ARCHIVES: dict[str, Sample] = {
     "something behind": ("a.docx", lambda: word() + b"%PDF-1.7", DocumentDamaged),
     "cut off": ("a.docx", lambda: word()[:-30], DocumentDamaged),
     "encrypted document": (
-        "a.docx", lambda: _OLD_OFFICE + "EncryptedPackage".encode("utf-16-le"), DocumentProtected,
+        "a.docx",
+        lambda: _OLD_OFFICE + "EncryptedPackage".encode("utf-16-le"),
+        DocumentProtected,
     ),
     "old document": ("a.xlsx", lambda: _OLD_OFFICE + "Workbook".encode("utf-16-le"), DocumentOfOldFormat),
     "no main part": ("a.docx", lambda: archive({"word/document.xml": "<x/>"}), DocumentDamaged),
     "main part outside": (
-        "a.docx", lambda: archive({"_rels/.rels": relations(("r", "officeDocument", "../../../etc/passwd"))}),
+        "a.docx",
+        lambda: archive({"_rels/.rels": relations(("r", "officeDocument", "../../../etc/passwd"))}),
         DocumentDamaged,
     ),
     "main part elsewhere": (
-        "a.docx", lambda: archive({"_rels/.rels": relations(external=[("officeDocument", "file:///etc/passwd")])}),
+        "a.docx",
+        lambda: archive({"_rels/.rels": relations(external=[("officeDocument", "file:///etc/passwd")])}),
         DocumentDamaged,
     ),
     "macros": ("a.docm", macros, HONEST),
-}  # fmt: skip
+}
 
 XML: dict[str, Sample] = {
     "laughs": ("a.docx", lambda: word_document(laughs()), DocumentSuspicious),
     "laughs in UTF-16": ("a.docx", lambda: word_document(laughs().encode("utf-16")), DocumentSuspicious),
-    "laughs in relations": ("a.docx", lambda: archive({**samples.word_parts(), "_rels/.rels": laughs()}), DocumentSuspicious),
+    "laughs in relations": (
+        "a.docx",
+        lambda: archive({**samples.word_parts(), "_rels/.rels": laughs()}),
+        DocumentSuspicious,
+    ),
     "laughs in styles": ("a.docx", lambda: with_part("s.xml", "styles"), DocumentSuspicious),
     "laughs in comments": ("a.docx", lambda: with_part("c.xml", "comments"), DocumentSuspicious),
     "laughs in the title": ("a.docx", lambda: with_title(laughs()), DocumentSuspicious),
     "laughs in a workbook": ("a.xlsx", lambda: samples.workbook(sheet=laughs()), DocumentSuspicious),
     "laughs in shared strings": (
-        "a.xlsx", lambda: samples.workbook("", {"xl/sharedStrings.xml": laughs()}), DocumentSuspicious,
+        "a.xlsx",
+        lambda: samples.workbook("", {"xl/sharedStrings.xml": laughs()}),
+        DocumentSuspicious,
     ),
-    "laughs in a slide": ("a.pptx", lambda: samples.slides(more={"ppt/slides/slide1.xml": laughs()}), DocumentSuspicious),
+    "laughs in a slide": (
+        "a.pptx",
+        lambda: samples.slides(more={"ppt/slides/slide1.xml": laughs()}),
+        DocumentSuspicious,
+    ),
     "one long entity often": (
-        "a.docx", lambda: with_type(f'[<!ENTITY e "{"x" * 50_000}">]', "&e;" * 50_000), DocumentSuspicious,
+        "a.docx",
+        lambda: with_type(f'[<!ENTITY e "{"x" * 50_000}">]', "&e;" * 50_000),
+        DocumentSuspicious,
     ),
-    "entity from a file": ("a.docx", lambda: with_type('[<!ENTITY e SYSTEM "file:///etc/passwd">]'), DocumentSuspicious),
-    "entity from the net": ("a.docx", lambda: with_type('[<!ENTITY e SYSTEM "http://127.0.0.1/">]'), DocumentSuspicious),
+    "entity from a file": (
+        "a.docx",
+        lambda: with_type('[<!ENTITY e SYSTEM "file:///etc/passwd">]'),
+        DocumentSuspicious,
+    ),
+    "entity from the net": (
+        "a.docx",
+        lambda: with_type('[<!ENTITY e SYSTEM "http://127.0.0.1/">]'),
+        DocumentSuspicious,
+    ),
     "parameter entity": (
-        "a.docx", lambda: with_type('[<!ENTITY % p SYSTEM "file:///etc/passwd"> %p;]', "x"), DocumentSuspicious,
+        "a.docx",
+        lambda: with_type('[<!ENTITY % p SYSTEM "file:///etc/passwd"> %p;]', "x"),
+        DocumentSuspicious,
     ),
     "type from outside": ("a.docx", lambda: with_type('SYSTEM "file:///etc/passwd"', "x"), DocumentSuspicious),
     "type alone": ("a.docx", lambda: with_type("", "x"), DocumentSuspicious),
     "inclusion": (
         "a.docx",
         lambda: word(
-            f'<xi:include xmlns:xi="http://www.w3.org/2001/XInclude" href="file:///etc/passwd" parse="text"/>{paragraph(HONEST)}'
+            '<xi:include xmlns:xi="http://www.w3.org/2001/XInclude" href="file:///etc/passwd" parse="text"/>'
+            + paragraph(HONEST)
         ),
         HONEST,
     ),
-    "deep": ("a.docx", lambda: samples.stored({**samples.word_parts(), "word/document.xml": deep("<w:x>", "</w:x>", 100_000)}), DocumentTooLarge),
-    "deep tables": ("a.docx", lambda: word_document(deep("<w:tbl><w:tr><w:tc>", "</w:tc></w:tr></w:tbl>", 500)), DocumentTooLarge),
+    "deep": (
+        "a.docx",
+        lambda: samples.stored({**samples.word_parts(), "word/document.xml": deep("<w:x>", "</w:x>", 100_000)}),
+        DocumentTooLarge,
+    ),
+    "deep tables": (
+        "a.docx",
+        lambda: word_document(deep("<w:tbl><w:tr><w:tc>", "</w:tc></w:tr></w:tbl>", 500)),
+        DocumentTooLarge,
+    ),
     "deep text boxes": ("a.docx", lambda: word_document(deep("<w:p>", "</w:p>", 190)), "x"),
     "never closed": ("a.docx", lambda: word_document(f"<w:document {WORD}><w:body>" + "<w:p>" * 99), DocumentDamaged),
     "long value": ("a.docx", with_long_value, DocumentSuspicious),
     "many attributes": (
-        "a.docx", lambda: word_document(f"<w:document {WORD} " + " ".join(f'a{n}="{n}"' for n in range(100_000)) + "/>"), "",
+        "a.docx",
+        lambda: word_document(f"<w:document {WORD} " + " ".join(f'a{n}="{n}"' for n in range(100_000)) + "/>"),
+        "",
     ),
-    "unknown encoding": ("a.docx", lambda: word_document('<?xml version="1.0" encoding="rot13"?><x/>'), DocumentDamaged),
+    "unknown encoding": (
+        "a.docx",
+        lambda: word_document('<?xml version="1.0" encoding="rot13"?><x/>'),
+        DocumentDamaged,
+    ),
     "encoding of many bytes": (
-        "a.docx", lambda: word_document('<?xml version="1.0" encoding="utf-7"?><x/>'), DocumentDamaged,
+        "a.docx",
+        lambda: word_document('<?xml version="1.0" encoding="utf-7"?><x/>'),
+        DocumentDamaged,
     ),
-    "wrong encoding": ("a.docx", lambda: word_document(b'<?xml version="1.0" encoding="utf-8"?><x>\xff</x>'), DocumentDamaged),
+    "wrong encoding": (
+        "a.docx",
+        lambda: word_document(b'<?xml version="1.0" encoding="utf-8"?><x>\xff</x>'),
+        DocumentDamaged,
+    ),
     "lone surrogate": ("a.docx", lambda: word(paragraph("&#xD800;")), DocumentDamaged),
     "NUL": ("a.docx", lambda: word(paragraph("a\0b")), DocumentDamaged),
     "turned and hidden signs": (
-        "a.docx", lambda: word(paragraph("Honest\u202e \U000e0069\U000e0067\u2066words\u200b")), HONEST,
+        "a.docx",
+        lambda: word(paragraph("Honest\u202e \U000e0069\U000e0067\u2066words\u200b")),
+        HONEST,
     ),
     "styles in a circle": (
         "a.docx",
@@ -265,52 +320,67 @@ XML: dict[str, Sample] = {
         HONEST,
     ),
     "a million paragraphs": ("a.docx", lambda: word(noise(200).hex() + "<w:p/>" * 1_000 + paragraph(HONEST)), HONEST),
-}  # fmt: skip
+}
 
 SHEETS_AND_SLIDES: dict[str, Sample] = {
     "all rows declared": (
         "a.xlsx",
         lambda: samples.workbook(
-            sheet=f'<worksheet {SHEET}><dimension ref="A1:XFD1048576"/><sheetData><row r="1"><c r="A1"><v>1</v></c></row>'
+            sheet=f'<worksheet {SHEET}><dimension ref="A1:XFD1048576"/><sheetData>'
+            '<row r="1"><c r="A1"><v>1</v></c></row>'
             '<row r="1048576"><c r="XFD1048576"><v>2</v></c><c r="A1048576"><v>42</v></c></row></sheetData></worksheet>'
         ),
         "1",
     ),
-    "all rows there": ("a.xlsx", sheet_of('<row><c><v>1</v></c></row>' * 20_000), "1\n1"),
+    "all rows there": ("a.xlsx", sheet_of("<row><c><v>1</v></c></row>" * 20_000), "1\n1"),
     "row that is no number": ("a.xlsx", sheet_of(f'<row r="{"9" * 5_000}"><c r="-1"><v>5</v></c></row>'), "5"),
-    "column that is none": ("a.xlsx", sheet_of('<row><c r="ZZZZZZZZ1"><v>5</v></c><c r="\u00c41"><v>6</v></c></row>'), "5 | 6"),
+    "column that is none": (
+        "a.xlsx",
+        sheet_of('<row><c r="ZZZZZZZZ1"><v>5</v></c><c r="\u00c41"><v>6</v></c></row>'),
+        "5 | 6",
+    ),
     "same column twice": ("a.xlsx", sheet_of('<row><c r="A1"><v>5</v></c><c r="A1"><v>6</v></c></row>'), "5"),
     "shared string that is none": (
-        "a.xlsx", sheet_of('<row><c t="s"><v>-1</v></c><c t="s"><v>99999999999</v></c><c><v>5</v></c></row>'), "5",
+        "a.xlsx",
+        sheet_of('<row><c t="s"><v>-1</v></c><c t="s"><v>99999999999</v></c><c><v>5</v></c></row>'),
+        "5",
     ),
     "one long string often": (
         "a.xlsx",
-        lambda: samples.stored(samples.workbook_parts(
-            ("<row>" + '<c t="s"><v>0</v></c>' * 200 + "</row>") * 500,
-            shared=f"<si><t>{noise(500_000).hex()}</t></si>",
-        )),
+        lambda: samples.stored(
+            samples.workbook_parts(
+                ("<row>" + '<c t="s"><v>0</v></c>' * 200 + "</row>") * 500,
+                shared=f"<si><t>{noise(500_000).hex()}</t></si>",
+            )
+        ),
         "",
     ),
     "too many shared strings": (
-        "a.xlsx", lambda: samples.stored(samples.workbook_parts(shared="<si/>" * 300_001)),
+        "a.xlsx",
+        lambda: samples.stored(samples.workbook_parts(shared="<si/>" * 300_001)),
         "",
     ),
     "numbers that are none": (
         "a.xlsx",
         lambda: samples.workbook(
-            "<row>" + "".join(f'<c s="1"><v>{n}</v></c>' for n in ("nan", "inf", "-1", "1e308", "9" * 999, "2958465.9999999")) + "</row>",
+            "<row>"
+            + "".join(f'<c s="1"><v>{n}</v></c>' for n in ("nan", "inf", "-1", "1e308", "9" * 999, "2958465.9999999"))
+            + "</row>",
             styles='<cellXfs><xf/><xf numFmtId="14"/></cellXfs>',
         ),
         "nan | inf | -1",
     ),
     "formula that starts a program": (
-        "a.xlsx", sheet_of("<row><c t='str'><f>cmd|' /C calc'!A0</f><v>=cmd|' /C calc'!A0</v></c></row>"), "=cmd|",
+        "a.xlsx",
+        sheet_of("<row><c t='str'><f>cmd|' /C calc'!A0</f><v>=cmd|' /C calc'!A0</v></c></row>"),
+        "=cmd|",
     ),
     "format code that is long": (
         "a.xlsx",
         lambda: samples.workbook(
             '<row><c s="0"><v>5</v></c></row>',
-            styles=f'<numFmts><numFmt numFmtId="200" formatCode="{"[" * 90_000}"/></numFmts><cellXfs><xf numFmtId="200"/></cellXfs>',
+            styles=f'<numFmts><numFmt numFmtId="200" formatCode="{"[" * 90_000}"/></numFmts>'
+            '<cellXfs><xf numFmtId="200"/></cellXfs>',
         ),
         "5",
     ),
@@ -331,4 +401,4 @@ SHEETS_AND_SLIDES: dict[str, Sample] = {
         ),
         f"Notes: {HONEST}",
     ),
-}  # fmt: skip
+}

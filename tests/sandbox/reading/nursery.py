@@ -48,7 +48,7 @@ def become_the_program(asked: dict[str, int | str], files: tuple[int, int, int])
         resource.setrlimit(resource.RLIMIT_AS, (int(asked["memory"]),) * 2)
         resource.setrlimit(resource.RLIMIT_CPU, (int(asked["cpu"]),) * 2)
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(asked["output"]) + 1,) * 2)
-        sys.stdin = open(0, encoding="utf-8")  # noqa: PTH123, SIM115 - the descriptor that the child was given
+        sys.stdin = open(0, encoding="utf-8")  # noqa: SIM115 - the descriptor that the child was given
         code = import_module("program.run").main(str(asked["kind"]))
     finally:
         os._exit(code)

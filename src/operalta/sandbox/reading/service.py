@@ -1,5 +1,6 @@
 """Having a document read by the program in the sandbox, and what the sandbox must let that program see."""
 
+import functools
 import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -96,14 +97,14 @@ def arguments_for(kind: str, folder: Path = PROGRAM) -> tuple[str, ...]:
     return ("-I", "-S", "-B", str(folder), kind, *sorted(roots))
 
 
-def _places_of(name: str) -> set[Path]:
+@functools.cache
+def _places_of(name: str) -> frozenset[Path]:
     """Return the folders and files at the top of site-packages that a distribution brought, its metadata excepted."""
     try:
-        files = importlib.metadata.distribution(name).files or ()
+        distribution = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
         raise errors.ReadingUnavailable from None
-    tops: set[Path] = set()
-    for file in files:
-        if ".." not in file.parts and not file.parts[0].endswith(_METADATA) and file.parts[0] != "__pycache__":
-            tops.add(Path(str(file.locate())).resolve().parents[len(file.parts) - 1] / file.parts[0])
-    return {top for top in tops if top.exists()}
+    tops = {file.parts[0] for file in distribution.files or () if ".." not in file.parts}
+    kept = {top for top in tops if not top.endswith(_METADATA) and top != "__pycache__"}
+    places = (Path(str(distribution.locate_file(top))).resolve() for top in kept)
+    return frozenset(place for place in places if place.exists())
