@@ -45,9 +45,9 @@ def become_the_program(asked: dict[str, int | str], files: tuple[int, int, int])
         for number, file in enumerate(files):
             os.dup2(file, number)
         os.chdir(str(asked["folder"]))
-        resource.setrlimit(resource.RLIMIT_AS, (int(asked["memory"]),) * 2)
-        resource.setrlimit(resource.RLIMIT_CPU, (int(asked["cpu"]),) * 2)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (int(asked["output"]) + 1,) * 2)
+        resource.setrlimit(resource.RLIMIT_AS, (int(asked["memory"]), int(asked["memory"])))
+        resource.setrlimit(resource.RLIMIT_CPU, (int(asked["cpu"]), int(asked["cpu"])))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(asked["output"]) + 1, int(asked["output"]) + 1))
         sys.stdin = open(0, encoding="utf-8")  # noqa: SIM115 - the descriptor that the child was given
         code = import_module("program.run").main(str(asked["kind"]))
     finally:
