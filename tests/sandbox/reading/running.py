@@ -16,16 +16,17 @@ ENVIRONMENT: dict[str, str] = {}
 
 
 class RunUnderLimits:
-    """A RunProgram that keeps what the last program wrote to its standard error."""
+    """A RunProgram that keeps how the last program ended, and what it wrote to its standard error."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.complaints = b""
-        self.report = ProgramReport(None, b"", "killed")
+        self.report: ProgramReport | None = None
 
     async def __call__(self, arguments: Sequence[str], content: bytes, /) -> ProgramReport:
-        self.report = await anyio.to_thread.run_sync(self.run, arguments, content)
-        return self.report
+        report = await anyio.to_thread.run_sync(self.run, arguments, content)
+        self.report = report
+        return report
 
     def run(self, arguments: Sequence[str], content: bytes) -> ProgramReport:
         """Start the program as the sandbox does."""
