@@ -342,7 +342,9 @@ SHEETS_AND_SLIDES: dict[str, Sample] = {
     "same column twice": ("a.xlsx", sheet_of('<row><c r="A1"><v>5</v></c><c r="A1"><v>6</v></c></row>'), "5"),
     "shared string that is none": (
         "a.xlsx",
-        sheet_of('<row><c t="s"><v>-1</v></c><c t="s"><v>99999999999</v></c><c><v>5</v></c></row>'),
+        sheet_of(
+            '<row><c t="s"><v>-1</v></c><c t="s"><v>7</v></c><c t="s"><v>99999999999</v></c><c><v>5</v></c></row>'
+        ),
         "5",
     ),
     "one long string often": (

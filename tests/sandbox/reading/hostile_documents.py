@@ -34,7 +34,7 @@ def tree(*nodes: bytes) -> Callable[[], bytes]:
 
 
 def deep_tree() -> bytes:
-    nodes = [b"<</Type/Pages/Count 1/Kids[%d 0 R]>>" % number for number in range(3, 3_000)]
+    nodes = [b"<</Type/Pages/Count 1/Kids[%d 0 R]>>" % number for number in range(3, 70)]
     return pdf([b"<</Type/Catalog/Pages 2 0 R>>", *nodes, b"<</Type/Page/MediaBox[0 0 9 9]>>"])
 
 
@@ -198,7 +198,11 @@ IMAGES: dict[str, Sample] = {
     "PNG with a wrong sum": ("a.png", lambda: samples.png(9, 9)[:29] + b"oops", DocumentDamaged),
     "PNG with packed text": ("a.png", lambda: samples.png(9, 8) + zlib.compress(bytes(9_999_999)), "9 pixels wide"),
     "giant JPEG": ("a.jpg", lambda: samples.jpeg(65_535, 65_535), DocumentSuspicious),
-    "JPEG without a frame": ("a.jpg", lambda: b"\xff\xd8\xff" + b"\xe0\0\2\xff" * 99_999, DocumentDamaged),
+    "JPEG with a late frame": (
+        "a.jpg",
+        lambda: b"\xff\xd8" + b"\xff\xe0\0\2" * 20_000 + samples.jpeg(9, 9)[2:],
+        DocumentDamaged,
+    ),
     "JPEG of fill": ("a.jpg", lambda: b"\xff\xd8" + b"\xff" * _MEBIBYTE, DocumentDamaged),
     "JPEG that stands still": ("a.jpg", lambda: b"\xff\xd8\xff\xe0\0\0" * 9, DocumentDamaged),
     "giant GIF": ("a.gif", lambda: samples.gif(65_535, 65_535), DocumentSuspicious),

@@ -15,6 +15,7 @@ from operalta.sandbox.errors import DocumentDamaged
 from operalta.sandbox.reading.rules import DocumentText, Passage
 from operalta.sandbox.reading.service import read_document
 from tests.sandbox.reading import samples
+from tests.sandbox.reading.hostile_archives import SHEETS_AND_SLIDES
 from tests.sandbox.reading.running import RunUnderLimits
 
 
@@ -284,3 +285,9 @@ async def test_an_office_document_of_another_kind_is_not_read_as_this_one(run: R
     for name, content in (("a.docx", samples.slides()), ("a.pptx", samples.workbook()), ("a.xlsx", samples.word())):
         with pytest.raises(DocumentDamaged):
             await read_document(run, name, content)
+
+
+async def test_what_is_listed_many_times_is_read_once(run: RunUnderLimits) -> None:
+    for name in ("one slide many times", "many sheets"):
+        file, made, _ = SHEETS_AND_SLIDES[name]
+        assert len((await read_document(run, file, made())).passages) == 1

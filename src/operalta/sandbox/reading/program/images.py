@@ -91,7 +91,7 @@ def read_jpeg(content: bytes, answer: Answer) -> None:
             return
         else:
             (length,) = _fields(">H", content, place + 2)
-            place += 2 + max(2, length)
+            place += 2 + length
     raise Refused(Reason.DAMAGED)
 
 
