@@ -187,7 +187,7 @@ PDFS: dict[str, Sample] = {
     ),
     "names in a circle": ("a.pdf", honest(b"/Names<</Dests 6 0 R>>", b"<</Kids[6 0 R 6 0 R]>>"), HONEST),
     "turned title": ("a.pdf", honest(b"", b"<</Title<FEFF202E0041200B0000D800>>>", trailer=b"/Info 6 0 R"), HONEST),
-    "cut off": ("a.pdf", lambda: pages(_PAGE)[:300], DocumentDamaged),
+    "PDF cut off": ("a.pdf", lambda: pages(_PAGE)[:300], DocumentDamaged),
     "mark alone": ("a.pdf", lambda: b"%PDF-1.7", DocumentDamaged),
 }
 
