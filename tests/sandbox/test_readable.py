@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operalta.sandbox.egress import FetchedPage
-from operalta.sandbox.readable import LONGEST_SOURCE, readable_text, text_of, without_hidden_signs
+from operalta.sandbox.readable import LONGEST_SOURCE, readable_text
+from operalta.sandbox.reading.program.visible import text_of, without_hidden_signs
 
 
 def page(body: bytes, content_type: str) -> FetchedPage:
@@ -98,19 +99,19 @@ def test_whatever_a_page_holds_it_is_read_and_no_hidden_sign_is_left(source: str
 )
 def test_the_work_grows_with_the_page_alone(unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Counted in steps of the scanner, which each take a time of their own tag's length."""
-    from operalta.sandbox import readable
+    from operalta.sandbox.reading.program import visible
 
     steps = 0
 
     def counting(place: str) -> None:
-        whole = getattr(readable, place)
+        whole = getattr(visible, place)
 
         def counted(*given: object) -> object:
             nonlocal steps
             steps += 1
             return whole(*given)
 
-        monkeypatch.setattr(readable, place, counted)
+        monkeypatch.setattr(visible, place, counted)
 
     for place in ("_after_tag", "_after_declaration", "_before_end", "_unescaped"):
         counting(place)

@@ -109,3 +109,39 @@ class ShellUnavailable(Unavailable):
 
 class TooMuchForACommand(TooLarge):
     """This is more than a command can be given. Name a folder with fewer or smaller files."""
+
+
+class NotWhatItsNameSays(InvalidInput):
+    """This file is not what its name says. Give it the name of what it is, or choose another file."""
+
+
+class DocumentNotRead(InvalidInput):
+    """This document cannot be read. Save it once more with the program that made it, or as a PDF."""
+
+
+class KindNotRead(DocumentNotRead):
+    """Files of this kind are not read. Save it as a PDF, as an office document or as text."""
+
+
+class DocumentDamaged(DocumentNotRead):
+    """This document is damaged. Open it with the program that made it, and save it once more."""
+
+
+class DocumentProtected(DocumentNotRead):
+    """This document is protected with a password. Take the password off, and bring it again."""
+
+
+class DocumentOfOldFormat(DocumentNotRead):
+    """This document has an old Office format. Save it as .docx, .pptx or .xlsx, and bring it again."""
+
+
+class DocumentSuspicious(DocumentNotRead):
+    """This document is built like an attack, so it was not read. Save it once more with the program that made it."""
+
+
+class DocumentTooLarge(TooLarge):
+    """This document is too large or too involved to be read. Split it, or save it as text."""
+
+
+class ReadingUnavailable(Unavailable):
+    """Documents cannot be read right now. Try again shortly; if it stays so, tell the operator."""
