@@ -32,6 +32,8 @@ from operalta.kernel import logging
 from operalta.kernel.inventory import InventoryEntry
 from operalta.sandbox import inventory as sandbox_inventory
 from operalta.sandbox.files import FileLimits
+from operalta.sandbox.reading.reader import DocumentReader
+from operalta.sandbox.shell.state import read_state
 from operalta.sealing import inventory as sealing_inventory
 from operalta.sealing.keys import RootKeys
 from operalta.sealing.signing import SigningKeyRing, SigningPurpose
@@ -76,6 +78,7 @@ def build(settings: Settings) -> FastAPI:
         passkeys=Passkeys(signin, sessions, enrolment, settings.base_url),
         sms_receipts=Receipts(web, wire_of(settings)),
         files=FileStore(settings.workspaces_path, FileLimits(file_bytes=settings.upload_limit_bytes)),
+        documents=DocumentReader(lambda: read_state(settings.shell_state_file).available),
         audit_keys=SigningKeyRing(settings.var / "signing-keys", roots, SigningPurpose.AUDIT),
     )
 
@@ -91,6 +94,7 @@ def build(settings: Settings) -> FastAPI:
             await signin.close()
             await limiter.close()
             await hasher.close()
+            await services.documents.close()
 
     return make_application(services, lifespan)
 

@@ -239,7 +239,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print the parts
     """
     import asyncio
 
-    from operalta.operations.health import parts
+    from operalta.operations.health import OPTIONAL, parts
 
     found = asyncio.run(parts(load_settings()))
     if as_json:
@@ -247,7 +247,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print the parts
     else:
         for name, state in found.items():
             print(f"{name:16} {state}")
-    if any(state != "running" for state in found.values()):
+    if any(state != "running" for name, state in found.items() if name not in OPTIONAL):
         raise typer.Exit(FAULT_FOUND)
 
 

@@ -8,6 +8,7 @@ import structlog
 from operalta.agents.dispatch import Dispatcher
 from operalta.agents.routes import RouteRegistry, builtin_route
 from operalta.agents.runner import Runner
+from operalta.agents.shell_tool import Shell
 from operalta.agents.tool_functions import bound_registry
 from operalta.agents.way_out import doors
 from operalta.audit.heads import HeadDirectory
@@ -20,6 +21,7 @@ from operalta.jobs.queue import make_queue
 from operalta.jobs.queue import work as work_queue
 from operalta.kernel import logging
 from operalta.sandbox.files import FileLimits
+from operalta.sandbox.reading.reader import DocumentReader
 from operalta.sandbox.shell.profile import Profile
 from operalta.sandbox.shell.rules import MEBIBYTE, CommandLimits
 from operalta.sandbox.shell.runner import CommandRunner
@@ -90,22 +92,23 @@ async def _work(settings: Settings) -> None:
             await pool.close()
         await limiter.close()
         if commands is not None:
-            await commands.close()
+            await commands.runner.close()
 
 
-async def _shell(settings: Settings) -> tuple[ShellState, CommandRunner | None]:
+async def _shell(settings: Settings) -> tuple[ShellState, Shell | None]:
     """Test the sandbox, leave the outcome for others to read, and return what runs commands if it held."""
     profile = Profile(
         CommandLimits(seconds=settings.command_seconds, memory_bytes=settings.command_memory_mib * MEBIBYTE)
     )
-    state = state_of(await self_test(profile))
+    verdict = await self_test(profile)
+    state = state_of(verdict)
     write_state(settings.shell_state_file, state)
     if not state.available:
-        log.warning("there is no shell", reason=state.reason)
+        log.warning("there is no shell", reason=verdict.reason)
         return state, None
-    commands = CommandRunner(profile)
-    await commands.start()
-    return state, commands
+    runner = CommandRunner(profile)
+    await runner.start()
+    return state, Shell(runner, DocumentReader(lambda: True))
 
 
 def _pool(settings: Settings, role: DatabaseRole) -> Pool:

@@ -22,13 +22,13 @@ from operalta.agents.routes import RouteRegistry, builtin_route
 from operalta.agents.rules import RunLimits
 from operalta.agents.runner import Runner
 from operalta.agents.service import Posted
+from operalta.agents.shell_tool import Shell
 from operalta.agents.tool_functions import bound_registry
 from operalta.db.pools import Pool
 from operalta.db.scope import Origin, Scope, open_company_scope
 from operalta.sandbox.egress import EgressDoor, Record
 from operalta.sandbox.files import FileLimits
 from operalta.sandbox.policies import OPEN
-from operalta.sandbox.shell.runner import CommandRunner
 from operalta.sandbox.shell.state import ShellState
 from operalta.workspace.files.file_store import FileStore
 from tests.conftest import Member, Pools, Servers, World
@@ -109,7 +109,7 @@ class Desk:
     limits: RunLimits = field(default_factory=RunLimits)
     registry: ToolRegistry = field(init=False)
     meter: Counted = field(default_factory=Counted)
-    commands: CommandRunner | None = None
+    commands: Shell | None = None
 
     def __post_init__(self) -> None:
         def make_door(keep: Record) -> EgressDoor:

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from operalta.agents import service
-from operalta.agents.shell_tool import MOST_FILES
+from operalta.agents.shell_tool import MOST_FILES, Shell
 from operalta.sandbox.errors import ShellUnavailable
+from operalta.sandbox.reading.reader import DocumentReader
 from operalta.sandbox.shell.member import Member as SandboxMember
 from operalta.sandbox.shell.profile import Profile
 from operalta.sandbox.shell.rules import CommandLimits
 from operalta.sandbox.shell.runner import CommandRunner
+from operalta.workspace.files import documents
 from operalta.workspace.files import service as files
 from tests.agents.conftest import Desk, Office, calling
 from tests.conftest import Member
@@ -27,7 +29,7 @@ async def equipped(desk: Desk) -> AsyncIterator[Desk]:
         await (await SandboxMember.start(Profile(CommandLimits()))).end()
     except ShellUnavailable as unavailable:
         pytest.skip(unavailable.public_text)
-    yield replace(desk, commands=runner)
+    yield replace(desk, commands=Shell(runner, DocumentReader(lambda: True)))
     await runner.close()
 
 
@@ -113,6 +115,17 @@ async def test_what_a_command_changes_becomes_versions(equipped: Desk, member: M
         listed = {file.path: file.version for file in (await files.list_files(scope, equipped.files)).items}
     assert listed == {"a.txt": 2, "out/new.txt": 1, "same.txt": 1}
     assert equipped.audited(member, posted.run_id).count("file.deleted") == 1
+
+
+async def test_documents_that_a_command_makes_are_read(equipped: Desk, member: Member) -> None:
+    set_tool(equipped, member, "allow")
+    await equipped.say(member, "/run printf '<h1>Zebra</h1><p>crossing</p>' > page.html; cp page.html odd.pdf")
+    assert "crossing" in await text_of(equipped, member, "page.html")
+    async with equipped.scope(member) as scope:
+        odd = await files.find_at(scope, equipped.files, "odd.pdf")
+        reading = await documents.reading_of(scope, odd)
+    assert reading is not None
+    assert "is something else" in str(reading.refusal)
 
 
 @pytest.mark.proves("5.2.1", "5.2.2")

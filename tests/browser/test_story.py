@@ -24,6 +24,7 @@ def test_the_story_of_a_company(browser: Browser, place: Place) -> None:
         ada.found("Lighthouse Works")
         _invite_and_join(ada, ben)
         _ask_about_a_document(ada)
+        _run_a_command(ada)
         _record_a_decision(ada)
         _have_a_file_written(ada)
         _fetch(ada, place)
@@ -75,6 +76,21 @@ def _ask_about_a_document(ada: Person) -> None:
     ada.page.goto(ada.base_url + address)
     expect(ada.page.get_by_role("heading", name=document.name, level=1)).to_be_visible()
     ada.page.goto(answered)
+
+
+def _run_a_command(ada: Person) -> None:
+    document = next(name for name in ("README.md", "LICENSE") if (ROOT / name).exists())
+    words = len((ROOT / document).read_bytes().split())
+    chat = ada.page.url
+    ada.send(f"please run wc on the file {document}")
+    card = ada.question()
+    expect(card.locator("dd pre", has_text=whole_text(f"wc {document}"))).to_be_visible()
+    expect(card.get_by_role("button", name="Approve for this conversation")).to_have_count(0)
+    ada.decide("Approve once")
+    reply = ada.replied()
+    expect(reply.locator(".tool-card", has_text="shell_run")).to_contain_text("Done")
+    expect(reply).to_contain_text(re.compile(rf"\b{words}\b.*{re.escape(document)}"))
+    ada.page.goto(chat)
 
 
 def _record_a_decision(ada: Person) -> None:

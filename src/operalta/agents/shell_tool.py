@@ -5,8 +5,10 @@ as any upload is, under the scope of its person, with every check on names and s
 command's output still stands, and says so.
 """
 
+import contextlib
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from operalta.agents.company_tools import ShellRun
 from operalta.agents.live_output import LiveOutput
@@ -16,13 +18,16 @@ from operalta.db.errors import DatabaseOutOfReach
 from operalta.db.scope import Scope
 from operalta.kernel.errors import Refusal
 from operalta.kernel.ids import FileId
-from operalta.sandbox.errors import TooMuchForACommand
+from operalta.sandbox.errors import NoSuchFile, TooMuchForACommand
 from operalta.sandbox.shell.rules import Ending, Job, Report
 from operalta.sandbox.shell.runner import CommandRunner
 from operalta.terms.registry import upholds
-from operalta.workspace.files import deletion
+from operalta.workspace.errors import FileDamaged
+from operalta.workspace.files import deletion, documents
 from operalta.workspace.files import service as files
+from operalta.workspace.files.documents import ReadDocument
 from operalta.workspace.files.file_store import FileStore
+from operalta.workspace.files.rules import StoredFile
 from operalta.workspace.rules import LARGEST_PAGE
 
 MOST_FILES = 2_000
@@ -39,6 +44,17 @@ _ENDINGS = {
 }
 
 
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """What runs commands, and what reads the documents that they make."""
+
+    runner: CommandRunner
+    read: ReadDocument
+
+
 @dataclass(frozen=True, slots=True)
 class _Given:
     """A file that the command gets: its name inside, and what it is outside."""
@@ -49,7 +65,7 @@ class _Given:
 
 
 @upholds("5.2.1", "5.3.2")
-async def run_command(runner: CommandRunner, store: FileStore, work: ToolWork, arguments: ShellRun) -> ToolResult:
+async def run_command(shell: Shell, store: FileStore, work: ToolWork, arguments: ShellRun) -> ToolResult:
     """Run a command line in a sandbox and return what it wrote, with what it changed brought into the files.
 
     Raise TooMuchForACommand where the files do not fit, ShellUnavailable where no sandbox starts.
@@ -63,9 +79,13 @@ async def run_command(runner: CommandRunner, store: FileStore, work: ToolWork, a
         returns_files=True,
     )
     live = LiveOutput(work.tell)
-    report = await runner.run(job, live.take)
+    report = await shell.runner.run(job, live.take)
     await live.finish()
-    notes, references = await _take_back(store, work, arguments.folder, given, report)
+    notes, references, brought = await _take_back(store, work, arguments.folder, given, report)
+    for file_id in brought:
+        # Gone again, or damaged: the file page tells.
+        with contextlib.suppress(NoSuchFile, FileDamaged):
+            await documents.read_again(work.open_scope, store, shell.read, file_id)
     return ToolResult(
         summary=_summary(report, notes),
         content=_text(report, notes),
@@ -96,40 +116,40 @@ async def _files_for(scope: Scope, store: FileStore, folder: str) -> dict[str, _
 @upholds("5.2.1", "5.2.2")
 async def _take_back(
     store: FileStore, work: ToolWork, folder: str, given: dict[str, _Given], report: Report
-) -> tuple[list[str], tuple[Reference, ...]]:
-    """Bring in what the command changed. Return what people should know about it, and the files it wrote."""
+) -> tuple[list[str], tuple[Reference, ...], tuple[FileId, ...]]:
+    """Bring in what the command changed. Return what people should know about it, and the files it wrote, twice."""
     notes = [f"{name} was too large, or one too many, and was left behind." for name in report.not_returned]
-    written: list[str] = []
+    written: list[StoredFile] = []
     if not report.changed and not report.removed:
-        return notes, ()
+        return notes, (), ()
     prefix = f"{folder.strip('/')}/" if folder.strip("/") else ""
     async with work.open_scope() as scope:
         narrowed = await declared_for(store, scope)
         for name, content in report.changed.items():
-            refusal = await _kept(scope, files.upload(scope, narrowed, prefix + name, content))
-            if refusal is None:
-                written.append(prefix + name)
-            else:
+            stored, refusal = await _kept(scope, files.upload(scope, narrowed, prefix + name, content))
+            if stored is None:
                 notes.append(f"{prefix}{name} was not kept: {refusal}")
+            else:
+                written.append(stored)
         for name in report.removed:
             if name in given:
-                refusal = await _kept(scope, deletion.delete(scope, narrowed, given[name].id))
+                _, refusal = await _kept(scope, deletion.delete(scope, narrowed, given[name].id))
                 became = "is in the bin." if refusal is None else f"was not deleted: {refusal}"
                 notes.append(f"{given[name].path} {became}")
-    notes = [f"Wrote {path}." for path in written] + notes
-    return notes, tuple(Reference("file", path, path) for path in written)
+    notes = [f"Wrote {file.path}." for file in written] + notes
+    references = tuple(Reference("file", file.path, file.path) for file in written)
+    return notes, references, tuple(file.id for file in written)
 
 
-async def _kept(scope: Scope, work: Awaitable[object]) -> str | None:
-    """Carry out one change; where it is refused, undo it alone and return why."""
+async def _kept(scope: Scope, work: Awaitable[Result]) -> tuple[Result | None, str | None]:
+    """Carry out one change and return what it gave; where it is refused, undo it alone and return why."""
     try:
         async with scope.connection.transaction():
-            await work
+            return await work, None
     except DatabaseOutOfReach:
         raise
     except Refusal as refusal:
-        return refusal.public_text
-    return None
+        return None, refusal.public_text
 
 
 def _summary(report: Report, notes: Sequence[str]) -> str:

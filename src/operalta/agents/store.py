@@ -178,7 +178,7 @@ async def steps_of_conversation(scope: Scope, conversation_id: UUID) -> list[Row
         " FROM agents.run_events AS event"
         " JOIN agents.runs AS run ON run.company_id = event.company_id AND run.id = event.run_id"
         " WHERE event.company_id = %(company)s AND run.conversation_id = %(conversation)s"
-        " AND event.kind IN ('tool_asked', 'tool_decided', 'tool_result', 'run_failed', 'run_stopped')"
+        " AND event.kind IN ('tool_asked', 'tool_decided', 'tool_output', 'tool_result', 'run_failed', 'run_stopped')"
         " ORDER BY run.created_at, event.run_id, event.sequence LIMIT 3000",
         {"company": scope.company, "conversation": conversation_id},
     )

@@ -18,7 +18,7 @@ from operalta.agents.company_tools import (
     company_registry,
 )
 from operalta.agents.registry import Reference, ToolDeclaration, ToolRegistry, ToolResult
-from operalta.agents.shell_tool import run_command
+from operalta.agents.shell_tool import Shell, run_command
 from operalta.agents.tool_work import ToolWork, declared_for
 from operalta.db.scope import Scope
 from operalta.kernel.errors import NotFound
@@ -27,7 +27,6 @@ from operalta.sandbox.errors import ShellUnavailable
 from operalta.sandbox.exchange import EgressLine
 from operalta.sandbox.policies import OPEN
 from operalta.sandbox.readable import readable_text
-from operalta.sandbox.shell.runner import CommandRunner
 from operalta.sandbox.shell.state import ShellState
 from operalta.terms.registry import upholds
 from operalta.workspace.files import deletion
@@ -47,14 +46,14 @@ MakeDoor = Callable[[Callable[[EgressLine], Awaitable[None]]], EgressDoor]
 
 @upholds("5.1.3", "5.1.4")
 def bound_registry(
-    store: FileStore, make_door: MakeDoor, shell: ShellState, runner: CommandRunner | None = None
+    store: FileStore, make_door: MakeDoor, shell: ShellState, commands: Shell | None = None
 ) -> ToolRegistry:
     """Return the company's registry with every tool bound, and those that are absent marked with the reason.
 
-    Without a `runner` there is no shell, whatever its state says.
+    Without `commands` there is no shell, whatever its state says.
     """
     registry = company_registry()
-    work = _Tools(store, make_door, runner)
+    work = _Tools(store, make_door, commands)
     registry.bind("memory_search", work.memory_search)
     registry.bind("memory_record", work.memory_record)
     registry.bind("metrics_read", work.metrics_read)
@@ -124,10 +123,10 @@ async def _file_at(store: FileStore, scope: Scope, path: str) -> str:
 
 
 class _Tools:
-    def __init__(self, store: FileStore, make_door: MakeDoor, runner: CommandRunner | None) -> None:
+    def __init__(self, store: FileStore, make_door: MakeDoor, commands: Shell | None) -> None:
         self._store = store
         self._make_door = make_door
-        self._runner = runner
+        self._commands = commands
 
     async def memory_search(self, work: ToolWork, arguments: MemorySearch) -> ToolResult:
         kinds = (arguments.kind,) if arguments.kind else ()
@@ -230,9 +229,9 @@ class _Tools:
         )
 
     async def shell_run(self, work: ToolWork, arguments: ShellRun) -> ToolResult:
-        if self._runner is None:
+        if self._commands is None:
             raise ShellUnavailable
-        return await run_command(self._runner, self._store, work, arguments)
+        return await run_command(self._commands, self._store, work, arguments)
 
     async def _files(self, work: ToolWork) -> FileStore:
         return await declared_for(self._store, work.opened)

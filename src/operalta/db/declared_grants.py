@@ -125,7 +125,8 @@ WEB = Rights(
         "workspace.file_versions": "SELECT, INSERT (changed_by, company_id, file_id, run_id, sha256, size, version)",
         "workspace.files": (
             "SELECT, DELETE, INSERT (changed_by, company_id, content_type, id, origin, path, run_id, sha256, size), "
-            "UPDATE (changed_at, changed_by, content_type, deleted_at, origin, path, run_id, sha256, size, version)"
+            "UPDATE (changed_at, changed_by, content_type, deleted_at, origin, path, reading, run_id, sha256, "
+            "size, version)"
         ),
         "workspace.messages": (
             "SELECT, INSERT (author_kind, body, company_id, conversation_id, id, idempotency_key, person_id, "
@@ -198,7 +199,8 @@ WORKER = Rights(
         "workspace.file_versions": "SELECT, INSERT (changed_by, company_id, file_id, run_id, sha256, size, version)",
         "workspace.files": (
             "SELECT, INSERT (changed_by, company_id, content_type, id, origin, path, run_id, sha256, size), "
-            "UPDATE (changed_at, changed_by, content_type, deleted_at, origin, path, run_id, sha256, size, version)"
+            "UPDATE (changed_at, changed_by, content_type, deleted_at, origin, path, reading, run_id, sha256, "
+            "size, version)"
         ),
         "workspace.messages": (
             "SELECT, INSERT (author_kind, body, company_id, conversation_id, id, idempotency_key, person_id, "

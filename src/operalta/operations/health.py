@@ -8,10 +8,13 @@ import psycopg
 
 from operalta.guard.limiter import Limiter
 from operalta.kernel.errors import Unavailable
+from operalta.sandbox.shell.state import read_state
 from operalta.settings import DatabaseRole, Settings, SettingsError
 
 RUNNING = "running"
 SILENT = "does not answer"
+OPTIONAL = frozenset({"commands"})
+"""Parts without which the deployment still runs."""
 
 
 async def parts(settings: Settings) -> dict[str, str]:
@@ -21,6 +24,7 @@ async def parts(settings: Settings) -> dict[str, str]:
         "rate-limit store": await _store(settings),
         "web": await _web(settings),
         "worker": _process(settings, "worker"),
+        "commands": _commands(settings),
     }
 
 
@@ -48,6 +52,11 @@ async def _web(settings: Settings) -> str:
         writer.close()
         return RUNNING
     return SILENT
+
+
+def _commands(settings: Settings) -> str:
+    shell = read_state(settings.shell_state_file)
+    return f"on, after {shell.attempts} attempts to break out" if shell.available else f"off: {shell.reason}"
 
 
 def _process(settings: Settings, name: str) -> str:

@@ -86,6 +86,7 @@ def tool_cards(events: Sequence[RunEvent]) -> list[dict[str, Any]]:
                 "tool": event.body["tool"],
                 "state": "asked",
                 "arguments": event.body["arguments"],
+                "wrote": None,
                 "output": None,
                 "reason": None,
                 "duration": None,
@@ -95,6 +96,8 @@ def tool_cards(events: Sequence[RunEvent]) -> list[dict[str, Any]]:
             cards[call]["state"] = {"allow": "allowed", "ask": "waiting", "deny": "denied"}.get(decision, "asked")
             if decision == "ask":
                 cards[call]["reason"] = explain_all(event.body["reasons"])
+        elif call in cards and event.kind == "tool_output":
+            cards[call]["wrote"] = (cards[call]["wrote"] or "") + event.body["text"]
         elif call in cards and event.kind == "tool_result":
             denied = event.body["outcome"] == "denied"
             cards[call]["state"] = "denied" if denied else "done" if event.body["ok"] else "failed"

@@ -13,6 +13,7 @@ from operalta.identity.factors.passkeys import Passkeys
 from operalta.identity.factors.proving import Proving
 from operalta.identity.sessions import Sessions
 from operalta.identity.tokens import AccessTokens
+from operalta.sandbox.reading.reader import DocumentReader
 from operalta.sandbox.shell.state import ShellState, read_state
 from operalta.sealing.signing import SigningKeyRing
 from operalta.settings import Settings
@@ -35,6 +36,7 @@ class Services:
     passkeys: Passkeys
     sms_receipts: Receipts
     files: FileStore
+    documents: DocumentReader
     audit_keys: SigningKeyRing
 
     def shell_state(self) -> ShellState:

@@ -1,5 +1,6 @@
 """Files on their way in and out: an upload read only once its sender may send it, a download never opened in place."""
 
+import contextlib
 import re
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -9,7 +10,12 @@ from fastapi.responses import Response
 from starlette.datastructures import UploadFile
 
 from operalta.kernel.errors import InvalidInput
+from operalta.kernel.ids import FileId
+from operalta.sandbox.errors import NoSuchFile
 from operalta.terms.registry import upholds
+from operalta.web.entry import CompanyEntry
+from operalta.workspace.errors import FileDamaged
+from operalta.workspace.files import documents
 
 _LONGEST_FIELD_BYTES = 16 * 1024
 _MOST_FIELDS = 8
@@ -42,6 +48,12 @@ async def read_upload(request: Request) -> Upload:
         if isinstance(folder, str) and folder:
             name = f"{folder.rstrip('/')}/{name}"
         return Upload(name, await file.read())
+
+
+async def read_again(entry: CompanyEntry, file_id: FileId) -> None:
+    """Have what was brought read in the sandbox, where it is a document; the file is there whatever comes of it."""
+    with contextlib.suppress(NoSuchFile, FileDamaged):
+        await documents.read_again(entry.scope, entry.services.files, entry.services.documents, file_id)
 
 
 @upholds("3.4.4")

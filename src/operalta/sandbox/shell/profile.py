@@ -108,10 +108,10 @@ def command(profile: Profile) -> tuple[str, ...]:
         "readable": ["/usr", *_SYSTEM, "/etc", "/proc", "/opt/operalta", sys.base_prefix, *bound],
         "writable": [WORK, _TEMPORARY, "/dev"],
     }
-    return (_interpreter(), "-I", "-S", "-B", "-c", _BEGIN, json.dumps(settings))
+    return (interpreter(), "-I", "-S", "-B", "-c", _BEGIN, json.dumps(settings))
 
 
-def _interpreter() -> str:
+def interpreter() -> str:
     """Return the interpreter that this process runs on, without its virtual environment."""
     return str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}")
 

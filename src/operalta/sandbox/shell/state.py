@@ -8,6 +8,7 @@ from typing import Any, cast
 from operalta.sandbox.shell.self_test import Verdict
 
 _NOT_TESTED = "Commands cannot be run: the worker has not tested their sandbox yet."
+_DID_NOT_HOLD = "the sandbox did not hold when it was tested. The log of the worker tells more."
 _LONGEST_REASON = 1_000
 
 
@@ -24,7 +25,9 @@ def state_of(verdict: Verdict) -> ShellState:
     """Return what a verdict of the self-test means for people."""
     if verdict.passed:
         return ShellState(available=True, reason="", attempts=verdict.attempts)
-    return ShellState(available=False, reason=f"Commands cannot be run: {verdict.reason}", attempts=verdict.attempts)
+    # How to get out is for those who run the server, not for whoever reads a page.
+    told = _DID_NOT_HOLD if verdict.escaped else verdict.reason
+    return ShellState(available=False, reason=f"Commands cannot be run: {told}", attempts=verdict.attempts)
 
 
 def write_state(file: Path, state: ShellState) -> None:

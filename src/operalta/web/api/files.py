@@ -15,8 +15,10 @@ from operalta.kernel.errors import InvalidInput
 from operalta.kernel.ids import FileId
 from operalta.web.api.models import REFUSALS, USUAL_PAGE_SIZE, Body, Cursor, Listing, PageSize, Shown
 from operalta.web.entry import CompanyEntry, InCompany
-from operalta.web.transfers import attachment, read_upload
+from operalta.web.transfers import attachment, read_again, read_upload
 from operalta.workspace.files import deletion, service
+from operalta.workspace.files.documents import Reading as FileReading
+from operalta.workspace.files.documents import reading_of
 from operalta.workspace.files.rules import LONGEST_PATH, FileOrigin, FileWithVersions
 
 router = APIRouter(prefix="/companies/{company}/files", tags=["files"], responses=REFUSALS)
@@ -117,17 +119,28 @@ class FileVersion(Shown):
     at: datetime
 
 
+class DocumentReading(Shown):
+    """What came of reading a document: counts such as `pages`, notes, whether it holds more, or why it was not read."""
+
+    facts: dict[str, int]
+    notes: tuple[str, ...]
+    cut: bool
+    refusal: str | None
+
+
 class WholeFile(StoredFile):
-    """A file with its versions, the newest first."""
+    """A file with its versions, the newest first, and what came of reading it; null where there is nothing to read."""
 
     versions: tuple[FileVersion, ...]
+    reading: DocumentReading | None
 
     @classmethod
-    def of(cls, found: FileWithVersions) -> Self:
+    def of(cls, found: FileWithVersions, reading: FileReading | None) -> Self:
         """Return a file as it is shown alone."""
         return cls(
             **StoredFile.model_validate(found.file).model_dump(),
             versions=tuple(FileVersion.model_validate(each) for each in found.versions),
+            reading=None if reading is None else DocumentReading.model_validate(reading),
         )
 
 
@@ -154,7 +167,8 @@ async def upload(entry: Uploading) -> StoredFile:
     sent = await read_upload(entry.request)
     async with entry.scope() as scope:
         stored = await service.upload(scope, entry.services.files, sent.path, sent.content)
-        return StoredFile.model_validate(stored)
+    await read_again(entry, stored.id)
+    return StoredFile.model_validate(stored)
 
 
 @router.post("/append")
@@ -185,7 +199,8 @@ async def delete_for_good(entry: Writing, file_id: UUID) -> None:
 async def get_file(entry: Reading, file_id: UUID) -> WholeFile:
     """Return a file, deleted or not, with its versions."""
     async with entry.scope() as scope:
-        return WholeFile.of(await service.get(scope, entry.services.files, FileId(file_id)))
+        found = await service.get(scope, entry.services.files, FileId(file_id))
+        return WholeFile.of(found, await reading_of(scope, found.file))
 
 
 @router.get(
@@ -222,7 +237,10 @@ async def restore(entry: Writing, file_id: UUID, body: Restoring) -> StoredFile:
     store, file = entry.services.files, FileId(file_id)
     async with entry.scope() as scope:
         if body.version is None:
-            return StoredFile.model_validate(await deletion.restore(scope, store, file, body.path))
-        if body.path is not None:
+            restored = await deletion.restore(scope, store, file, body.path)
+        elif body.path is not None:
             raise InvalidInput("Give either a version or a name.", field="path")
-        return StoredFile.model_validate(await service.restore_version(scope, store, file, body.version))
+        else:
+            restored = await service.restore_version(scope, store, file, body.version)
+    await read_again(entry, restored.id)
+    return StoredFile.model_validate(restored)

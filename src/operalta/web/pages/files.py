@@ -17,11 +17,11 @@ from operalta.sandbox.errors import NoSuchFile
 from operalta.web.entry import CompanyEntry, InCompany
 from operalta.web.presentation import form_errors, go_to, page
 from operalta.web.problems import status_of
-from operalta.web.transfers import attachment, read_upload
+from operalta.web.transfers import attachment, read_again, read_upload
 from operalta.workspace.errors import FileDamaged, NotText
-from operalta.workspace.files import deletion, service
+from operalta.workspace.files import deletion, documents, service
 from operalta.workspace.files.file_store import FileStore
-from operalta.workspace.files.rules import FileOrigin, FileVersion, StoredFile
+from operalta.workspace.files.rules import FileOrigin, FileVersion, StoredFile, is_text_kind
 from operalta.workspace.rules import LARGEST_PAGE
 
 router = APIRouter()
@@ -54,6 +54,7 @@ async def upload(entry: Uploading) -> Response:
         sent = await read_upload(entry.request)
         async with entry.scope() as scope:
             stored = await service.upload(scope, entry.services.files, sent.path, sent.content)
+        await read_again(entry, stored.id)
     except _SHOWN_IN_THE_FORM as refusal:
         return await _files_page(entry, "", "", refusal)
     return go_to(f"/c/{entry.company}/files/{stored.id}", "saved")
@@ -119,6 +120,7 @@ async def restore_version(
     """Make an old version of a file its newest one."""
     async with entry.scope() as scope:
         await service.restore_version(scope, entry.services.files, FileId(file_id), version)
+    await read_again(entry, FileId(file_id))
     return go_to(f"/c/{entry.company}/files/{file_id}", "restored")
 
 
@@ -151,6 +153,7 @@ async def file_page(entry: CompanyEntry, file_id: UUID, form: dict[str, str], re
                 "sha256": file.sha256,
             },
             "preview": await _preview(scope, entry.services.files, file),
+            "reading": await _reading(scope, file),
             "versions": [_version(each, file) for each in found.versions],
             "form": form,
         }
@@ -268,4 +271,14 @@ async def _preview(scope: Scope, store: FileStore, file: StoredFile) -> dict[str
     except (NotText, FileDamaged):
         return nothing
     kind = "markdown" if file.content_type == "text/markdown" else "text"
+    kind = kind if is_text_kind(file.path) else "document"
     return {"kind": kind, "text": read.text, "is_cut": not read.is_whole}
+
+
+async def _reading(scope: Scope, file: StoredFile) -> dict[str, object]:
+    """Return what a document holds in numbers, what was left out of it, or why it was not read."""
+    reading = await documents.reading_of(scope, file)
+    if reading is None:
+        return {"facts": [], "notes": (), "refusal": None}
+    facts = [(name.replace("_", " ").capitalize(), f"{value:,}") for name, value in reading.facts.items()]
+    return {"facts": facts, "notes": reading.notes, "refusal": reading.refusal}

@@ -14,6 +14,7 @@ from operalta.kernel.ids import FileId
 from operalta.web.entry import CompanyEntry, InCompany
 from operalta.web.pages.files import changer_of, file_page
 from operalta.web.presentation import go_to, page
+from operalta.web.transfers import read_again
 from operalta.workspace.files import deletion
 
 router = APIRouter()
@@ -52,6 +53,7 @@ async def restore(entry: Writing, file_id: UUID, path: Annotated[str, Form(max_l
     try:
         async with entry.scope() as scope:
             await deletion.restore(scope, entry.services.files, FileId(file_id), path or None)
+        await read_again(entry, FileId(file_id))
     except (InvalidInput, Conflict, NotAllowed) as refusal:
         return await file_page(entry, file_id, {"path": path}, refusal)
     return go_to(f"/c/{entry.company}/files/{file_id}", "restored")

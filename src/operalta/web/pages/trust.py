@@ -15,6 +15,7 @@ from operalta.db.scope import open_person_scope
 from operalta.guard import rules
 from operalta.kernel import clock
 from operalta.kernel.errors import NotFound, NotSignedIn
+from operalta.sandbox.shell.state import ShellState
 from operalta.settings import Settings
 from operalta.terms.clauses import Clause, UnknownClause, clause, clauses, sections
 from operalta.web.entry import ForVisitors, VisitorEntry
@@ -73,7 +74,7 @@ async def trust(entry: Looking) -> HTMLResponse:
             }
             for section in sections()
         ],
-        "statements": _statements(entry.services.settings),
+        "statements": _statements(entry.services.settings, entry.services.shell_state()),
     }
     return await _page(entry, "pages/trust.html", context)
 
@@ -157,7 +158,7 @@ def _tested(result: ProofResult) -> dict[str, object]:
     }
 
 
-def _statements(settings: Settings) -> list[dict[str, str]]:
+def _statements(settings: Settings, shell: ShellState) -> list[dict[str, str]]:
     return [
         {
             "title": "Where data stays",
@@ -170,6 +171,7 @@ def _statements(settings: Settings) -> list[dict[str, str]]:
             "before it does what its company wants to be asked about. The built-in model runs here and sends nothing "
             "to anybody.",
         },
+        {"title": "Commands and documents", "text": _shell_told(shell)},
         {
             "title": "Telling us of a weakness",
             "text": f"Write to {settings.security_contact}; the file `/.well-known/security.txt` says how.",
@@ -180,6 +182,15 @@ def _statements(settings: Settings) -> list[dict[str, str]]:
             "They do not count as holding.",
         },
     ]
+
+
+def _shell_told(shell: ShellState) -> str:
+    if not shell.available:
+        return f"{shell.reason} Documents that are brought are kept, and not read."
+    return (
+        "Commands of agents and readers of documents run in a sandbox without network, on copies. At its last start "
+        f"this installation tried to break out of it in {shell.attempts} ways, and none succeeded."
+    )
 
 
 async def _page(entry: VisitorEntry, template: str, context: dict[str, object]) -> HTMLResponse:

@@ -124,6 +124,12 @@ const handlers = {
     tell(run, "Replying…");
     fetchCard(run, body.approval_id);
   },
+  tool_output: (run, body) => {
+    const card = cardOf(run, body);
+    card.open = true;
+    card.querySelector("[data-wrote]").append(body.text);
+    for (const hidden of card.querySelectorAll("[data-writes][hidden]")) hidden.hidden = false;
+  },
   tool_result: (run, body) => {
     const card = cardOf(run, body);
     if (body.outcome === "denied") setState(card, ...DECIDED.deny);

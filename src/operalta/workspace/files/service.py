@@ -26,6 +26,7 @@ from operalta.workspace.files.keeping import (
     write_passages,
     write_rows,
 )
+from operalta.workspace.files.passages import text_of
 from operalta.workspace.files.rules import (
     Content,
     Download,
@@ -129,7 +130,8 @@ async def move(scope: Scope, store: FileStore, file_id: FileId, path: str) -> St
     await require_free(scope, name, file.id)
     content = await store.read_version(scope.company, file.id, file.version, file.content)
     await rows.place(scope, file.id, name, content_type_of(name))
-    await write_passages(scope, file.id, name, content)
+    if text_in(file.path, content) is not None or text_in(name, content) is not None:
+        await write_passages(scope, file.id, name, content)
     await record_event(scope, Action.FILE_MOVED, "file", file.id, path=name, was=file.path, version=file.version)
     await store.rename(scope.company, file.path, name, content)
     return await present_file(scope, store, file.id)
@@ -185,7 +187,7 @@ async def list_files(
 
 @upholds("5.2.1", "5.2.2")
 async def read_text(scope: Scope, store: FileStore, path: str, limit: int = LONGEST_READING) -> FileText:
-    """Return the beginning of a text file, at most `limit` characters.
+    """Return the beginning of a text file, or of what a document says, at most `limit` characters.
 
     Raise NoSuchFile, NotText, FileDamaged, and InvalidPath or NotDeclared before anything is touched.
     """
@@ -195,9 +197,14 @@ async def read_text(scope: Scope, store: FileStore, path: str, limit: int = LONG
     file = await find_at(scope, store, path)
     content = await store.read_version(scope.company, file.id, file.version, file.content)
     text = text_in(file.path, content)
-    if text is None:
+    if text is not None:
+        return FileText(file, text[:limit], len(text) <= limit)
+    passages = await rows.passages_of(scope, file.id)
+    if not passages:
         raise NotText
-    return FileText(file, text[:limit], len(text) <= limit)
+    reading = await rows.reading_of(scope, file.id)
+    text = text_of(passages)
+    return FileText(file, text[:limit], len(text) <= limit and not (reading and reading["cut"]))
 
 
 async def download(scope: Scope, store: FileStore, file_id: FileId, version: int | None = None) -> Download:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from psycopg.types.json import Jsonb
+
 from operalta.db.scope import Row, Scope
 from operalta.kernel.ids import FileId
 from operalta.workspace.files.passages import Passage
@@ -56,7 +58,7 @@ async def update_file(scope: Scope, file: FileId, version: int, content: Content
         """
         UPDATE workspace.files SET version = %(version)s, size = %(size)s, sha256 = %(sha256)s,
             content_type = %(content_type)s, origin = %(origin)s, changed_by = %(person)s, run_id = %(run)s,
-            changed_at = now()
+            changed_at = now(), reading = NULL
         WHERE company_id = %(company)s AND id = %(id)s
         """,
         {
@@ -149,6 +151,35 @@ async def replace_passages(scope: Scope, file: FileId, passages: list[Passage]) 
             "bodies": [passage.body for passage in passages],
         },
     )
+
+
+async def note_reading(scope: Scope, file: FileId, reading: dict[str, Any]) -> None:
+    """Write what came of reading a file's present version."""
+    await scope.execute(
+        "UPDATE workspace.files SET reading = %(reading)s WHERE company_id = %(company)s AND id = %(id)s",
+        {"company": scope.company, "id": file, "reading": Jsonb(reading)},
+    )
+
+
+async def reading_of(scope: Scope, file: FileId) -> dict[str, Any] | None:
+    """Return what came of reading a file's present version; None where it was not read."""
+    row = await scope.one(
+        "SELECT file.reading FROM workspace.files AS file WHERE file.company_id = %(company)s AND file.id = %(id)s",
+        {"company": scope.company, "id": file},
+    )
+    return None if row is None else row["reading"]
+
+
+async def passages_of(scope: Scope, file: FileId) -> list[Passage]:
+    """Return a file's passages, in order."""
+    rows = await scope.all(
+        """
+        SELECT passage.heading, passage.body FROM workspace.passages AS passage
+        WHERE passage.company_id = %(company)s AND passage.file_id = %(file)s ORDER BY passage.position
+        """,
+        {"company": scope.company, "file": file},
+    )
+    return [Passage(row["heading"], row["body"]) for row in rows]
 
 
 async def find_file(scope: Scope, *, file: FileId | None = None, path: str | None = None) -> StoredFile | None:
