@@ -105,6 +105,13 @@ class Settings(BaseSettings):
         int,
         Field(ge=128, le=65_536, description="The most memory of such a command, with what it writes, in MiB."),
     ] = 768
+    command_hosts: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(:[0-9]{1,5})?$")], ...],
+        Field(
+            max_length=100,
+            description='Hosts that commands may reach over HTTPS where a person approved it, such as ["api.example"].',
+        ),
+    ] = ()
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     trusted_proxies: tuple[str, ...] = ()

@@ -108,7 +108,7 @@ async def _shell(settings: Settings) -> tuple[ShellState, Shell | None]:
         return state, None
     runner = CommandRunner(profile)
     await runner.start()
-    return state, Shell(runner, DocumentReader(lambda: True))
+    return state, Shell(runner, DocumentReader(lambda: True), settings.command_hosts)
 
 
 def _pool(settings: Settings, role: DatabaseRole) -> Pool:

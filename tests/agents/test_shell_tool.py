@@ -19,6 +19,7 @@ from operalta.workspace.files import documents
 from operalta.workspace.files import service as files
 from tests.agents.conftest import Desk, Office, calling
 from tests.conftest import Member
+from tests.sandbox.staging import LoopbackServer
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ async def test_a_command_runs_once_a_person_said_yes(equipped: Desk, member: Mem
     assert equipped.status(posted.run_id) == "waiting_for_approval"
     assert equipped.outcomes(posted.run_id) == []
     assert equipped.question(posted.run_id)["arguments"] == {
-        "command": "wc -w notes/plan.md", "folder": "", "seconds": 60,
+        "command": "wc -w notes/plan.md", "folder": "", "network": False, "seconds": 60,
     }  # fmt: skip
     await equipped.decide(member, posted.run_id, "once")
     assert equipped.outcomes(posted.run_id)[0][0] == "success", equipped.outcomes(posted.run_id)
@@ -195,6 +196,30 @@ async def test_output_is_told_while_the_command_runs(equipped: Desk, member: Mem
     assert told[0] == "first\n"
     assert "".join(told) == "first\nsecond\n"
     assert "exit code 4" in equipped.outcomes(posted.run_id)[0][1]
+
+
+@pytest.mark.proves("5.4.3", "5.5.1")
+async def test_network_is_asked_for_and_leads_to_named_hosts_alone(
+    equipped: Desk, member: Member, web_page: LoopbackServer
+) -> None:
+    refused = await equipped.say(member, "/online ls")
+    await equipped.decide(member, refused.run_id, "once")
+    assert "Commands have no network on this server." in equipped.outcomes(refused.run_id)[0][1]
+    assert equipped.commands is not None
+    online = replace(equipped, commands=replace(equipped.commands, hosts=(f"127.0.0.1:{web_page.port}",)))
+    program = (
+        "import http.client as h; c = h.HTTPConnection('127.0.0.1', 3128); "
+        f"c.set_tunnel('127.0.0.1', {web_page.port}); c.request('GET', '/'); print(c.getresponse().status)"
+    )
+    text = f'/online python3 -c "{program}"'
+    asked = await online.say(member, text)
+    assert online.question(asked.run_id)["arguments"]["network"] is True
+    assert web_page.connections == 0
+    await online.decide(member, asked.run_id, "once")
+    assert web_page.connections == 1, online.answers(asked.run_id)
+    lines = online.rows("SELECT method, destination, outcome FROM sandbox.egress_log WHERE run_id = %s", asked.run_id)
+    assert [(line["method"], line["outcome"]) for line in lines] == [("CONNECT", "200")]
+    assert "egress.fetched" in online.audited(member, asked.run_id)
 
 
 @pytest.mark.proves("5.3.2")

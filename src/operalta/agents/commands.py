@@ -118,6 +118,11 @@ def _optional(argument: str, longest: int) -> Callable[[str], Mapping[str, JsonV
     return lambda rest: required(rest) if rest else {}
 
 
+def _with_network(rest: str) -> Mapping[str, JsonValue] | None:
+    command = _one_line(rest, LONGEST_COMMAND)
+    return None if command is None else {"command": command, "network": True}
+
+
 COMMANDS: Mapping[str, CommandForm] = MappingProxyType(
     {
         "decide": CommandForm(
@@ -153,6 +158,7 @@ COMMANDS: Mapping[str, CommandForm] = MappingProxyType(
         "run": CommandForm(
             "/run command", "Run a command in the sandbox", "shell_run", _single("command", LONGEST_COMMAND)
         ),
+        "online": CommandForm("/online command", "Run a command that has network", "shell_run", _with_network),
     }
 )
 

@@ -108,10 +108,14 @@ class WebFetch(Arguments):
 
 
 class ShellRun(Arguments):
-    """The command line, the folder whose files it gets (all, unless given), and its most seconds (capped here)."""
+    """The command line, the folder whose files it gets (all, unless given), whether it is to have network, its time.
+
+    `seconds` is the most that it may take; the server caps it.
+    """
 
     command: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_COMMAND)]
     folder: Annotated[str, StringConstraints(max_length=LONGEST_PATH)] = ""
+    network: bool = False
     seconds: Annotated[int, Field(ge=1, le=600)] = 60
 
 
@@ -241,12 +245,17 @@ COMPANY_TOOLS: tuple[ToolDeclaration, ...] = (
     ToolDeclaration(
         name="shell_run",
         title="Run a command",
-        purpose="Run a command line in the sandbox, on a copy of the company's files, without network. "
-        "What it changes is brought in as new versions.",
+        purpose="Run a command line in the sandbox, on a copy of the company's files. "
+        "What it changes is brought in as new versions. With network, it reaches the hosts that the operator named.",
         tool_class=ToolClass.EXECUTE,
         permission="shell:run",
         arguments=ShellRun,
-        sinks={"command": SinkType.BODY, "folder": SinkType.PATH, "seconds": SinkType.CHOICE},
+        sinks={
+            "command": SinkType.BODY,
+            "folder": SinkType.PATH,
+            "network": SinkType.CHOICE,
+            "seconds": SinkType.CHOICE,
+        },
         verbs=frozenset({"run", "execute"}),
         absent_because=SHELL_NOT_PROVEN,
     ),

@@ -18,7 +18,11 @@ from operalta.db.errors import DatabaseOutOfReach
 from operalta.db.scope import Scope
 from operalta.kernel.errors import Refusal
 from operalta.kernel.ids import FileId
-from operalta.sandbox.errors import NoSuchFile, TooMuchForACommand
+from operalta.sandbox.egress import EgressDoor
+from operalta.sandbox.errors import NoNetworkForCommands, NoSuchFile, TooMuchForACommand
+from operalta.sandbox.metering import Errand
+from operalta.sandbox.policies import TUNNELLED
+from operalta.sandbox.shell.proxy import CommandProxy
 from operalta.sandbox.shell.rules import Ending, Job, Report
 from operalta.sandbox.shell.runner import CommandRunner
 from operalta.terms.registry import upholds
@@ -49,10 +53,11 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Shell:
-    """What runs commands, and what reads the documents that they make."""
+    """What runs commands, what reads the documents that they make, and the hosts that they may be let reach."""
 
     runner: CommandRunner
     read: ReadDocument
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +70,15 @@ class _Given:
 
 
 @upholds("5.2.1", "5.3.2")
-async def run_command(shell: Shell, store: FileStore, work: ToolWork, arguments: ShellRun) -> ToolResult:
+async def run_command(
+    shell: Shell, store: FileStore, door: EgressDoor, work: ToolWork, arguments: ShellRun
+) -> ToolResult:
     """Run a command line in a sandbox and return what it wrote, with what it changed brought into the files.
 
-    Raise TooMuchForACommand where the files do not fit, ShellUnavailable where no sandbox starts.
+    `door` is where its connections leave, if it is to have any. Raise NoNetworkForCommands where no host is named,
+    TooMuchForACommand where the files do not fit, ShellUnavailable where no sandbox starts.
     """
+    proxy = _proxy(shell, door, work) if arguments.network else None
     async with work.open_scope() as scope:
         given = await _files_for(scope, await declared_for(store, scope), arguments.folder)
     job = Job(
@@ -79,7 +88,7 @@ async def run_command(shell: Shell, store: FileStore, work: ToolWork, arguments:
         returns_files=True,
     )
     live = LiveOutput(work.tell)
-    report = await shell.runner.run(job, live.take)
+    report = await shell.runner.run(job, live.take, proxy)
     await live.finish()
     notes, references, brought = await _take_back(store, work, arguments.folder, given, report)
     for file_id in brought:
@@ -93,6 +102,15 @@ async def run_command(shell: Shell, store: FileStore, work: ToolWork, arguments:
         from_outside=True,
         failed=report.ending is not Ending.FINISHED,
     )
+
+
+@upholds("5.4.3")
+def _proxy(shell: Shell, door: EgressDoor, work: ToolWork) -> CommandProxy:
+    """Return the way out of one command: to the hosts that the operator named, counted for company and run."""
+    if not shell.hosts:
+        raise NoNetworkForCommands
+    errand = Errand("agent command", work.company_id, work.run_id)
+    return CommandProxy(door, TUNNELLED.for_hosts(*shell.hosts), errand)
 
 
 async def _files_for(scope: Scope, store: FileStore, folder: str) -> dict[str, _Given]:

@@ -211,12 +211,7 @@ class _Tools:
         return ToolResult(summary=f"{found.path} is in the bin. It can be restored from there.")
 
     async def web_fetch(self, work: ToolWork, arguments: WebFetch) -> ToolResult:
-        async def keep(line: EgressLine) -> None:
-            work.egress.append(line)
-
-        if work.company_id is None or work.run_id is None:
-            raise RuntimeError("this tool runs for nobody")
-        page = await self._make_door(keep).fetch(
+        page = await self._door(work).fetch(
             arguments.url, surface=OPEN, purpose="agent fetch", company_id=work.company_id, run_id=work.run_id
         )
         text = await readable_text(page)
@@ -231,7 +226,17 @@ class _Tools:
     async def shell_run(self, work: ToolWork, arguments: ShellRun) -> ToolResult:
         if self._commands is None:
             raise ShellUnavailable
-        return await run_command(self._commands, self._store, work, arguments)
+        return await run_command(self._commands, self._store, self._door(work), work, arguments)
+
+    def _door(self, work: ToolWork) -> EgressDoor:
+        """Return the door for a call: its lines are left with the call, to be kept with its result."""
+
+        async def keep(line: EgressLine) -> None:
+            work.egress.append(line)
+
+        if work.company_id is None or work.run_id is None:
+            raise RuntimeError("this tool runs for nobody")
+        return self._make_door(keep)
 
     async def _files(self, work: ToolWork) -> FileStore:
         return await declared_for(self._store, work.opened)

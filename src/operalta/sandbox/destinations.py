@@ -148,6 +148,14 @@ def parse_destination(url: str, base: str | None = None) -> Destination:
     return Destination(scheme, host, address, port, parsed.pathname, parsed.search, parsed.href)
 
 
+def parse_authority(authority: str) -> Destination:
+    """Return where a connection to `authority` (`host:port`) leads. Raise DestinationRefused for anything else."""
+    destination = parse_destination(f"https://{authority}/")
+    if (destination.path, destination.query) != ("/", "") or not authority.rpartition(":")[2].isdecimal():
+        raise refuse(Rule.URL)
+    return destination
+
+
 @upholds("5.4.3")
 def check_reach(destination: Destination, policy: EgressPolicy) -> None:
     """Raise DestinationRefused where `policy` opens no network at all, or a list without this host."""

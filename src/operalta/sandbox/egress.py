@@ -20,12 +20,14 @@ import httpcore2
 import httpx2
 
 from operalta.kernel.ids import CompanyId, RunId
+from operalta.sandbox.connection import Connection, dialled_connection
 from operalta.sandbox.destinations import (
     Destination,
     Exemptions,
     check_destination,
     check_reach,
     check_redirect,
+    parse_authority,
     parse_destination,
 )
 from operalta.sandbox.dialling import Resolve, checked_addresses, resolve_with_system
@@ -218,6 +220,30 @@ class EgressDoor:
             await trace.leave(self._record, error)
             raise
         return answer, here
+
+    async def connect(self, authority: str, surface: EgressPolicy, errand: Errand, *, deadline: float) -> Connection:
+        """Open a connection to `authority` (`host:port`), unless it is refused, and return it (to be closed).
+
+        Raise DestinationRefused, FetchTimedOut or FetchFailed; FetchLimitReached or FetchNotCounted where the meter
+        says so.
+        """
+        trace = Trace(errand, surface.name, "CONNECT")
+        try:
+            here = trace.destination = parse_authority(authority)
+            exempt = self._exemptions.cover(here)
+            check_reach(here, self._policy)
+            check_destination(here, trace.method, surface, exempt=exempt)
+            tally = Tally(self._meter, errand)
+            await tally.begin()
+            addresses = await checked_addresses(
+                here, self._resolve, exempt=exempt, deadline=deadline, translators=self._translators
+            )
+            return await dialled_connection(
+                here, addresses, trace, self._record, network=self._network, surface=surface, tally=tally
+            )
+        except BaseException as error:
+            await trace.leave(self._record, error)
+            raise
 
 
 def sendable_fields(items: Iterable[tuple[str, str]]) -> Headers:

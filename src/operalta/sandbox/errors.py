@@ -107,6 +107,10 @@ class ShellUnavailable(Unavailable):
     """Commands cannot be run on this server. Tell its operator."""
 
 
+class NoNetworkForCommands(NotAllowed):
+    """Commands have no network on this server. Its operator can name hosts that they may reach."""
+
+
 class TooMuchForACommand(TooLarge):
     """This is more than a command can be given. Name a folder with fewer or smaller files."""
 

@@ -124,6 +124,17 @@ ALLOW_LISTED = EgressPolicy(
     redirects=2,
 )
 
+# A command with network: connections to hosts on a list, in which it speaks TLS itself, so nobody sees what they carry.
+TUNNELLED = replace(
+    ALLOW_LISTED,
+    methods=frozenset({"CONNECT"}),
+    content_types=frozenset(),
+    request_bytes=10 * _MEBIBYTE,
+    response_bytes=50 * _MEBIBYTE,
+    seconds=600,
+    redirects=0,
+)
+
 # Taking in documents, and whatever declares nothing else: no network at all.
 NONE = EgressPolicy(
     name="none",
