@@ -68,7 +68,7 @@ dialling.check_addresses = lambda addresses, **named: check(tuple(addresses)[:1]
 # ── Hops ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@saboteur("5.4.2", spares=("5.4.1", "5.4.3"))
+@saboteur("5.4.2", spares=("5.4.1", "5.4.3"), soak=True)
 def names_are_looked_up_again_to_be_dialled(stage: Stage) -> Generator[None]:
     patch = """
 from operalta.sandbox import egress

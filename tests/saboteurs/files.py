@@ -51,7 +51,7 @@ rules._check_parts = lambda parts: None
         yield
 
 
-@saboteur("5.2.3", spares=("5.2.1", "5.2.2"))
+@saboteur("5.2.3", spares=("5.2.1", "5.2.2"), soak=True)
 def links_are_followed(stage: Stage) -> Generator[None]:
     patch = """
 from operalta.sandbox import openat2

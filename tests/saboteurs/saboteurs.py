@@ -182,7 +182,7 @@ rules.{rule} = replace(found, limits=limits)
 """
 
 
-@saboteur("3.1.2", spares=("2.3.2", "3.3.1"))
+@saboteur("3.1.2", spares=("2.3.2", "3.3.1"), soak=True)
 def password_resets_are_hardly_limited(stage: Stage) -> Generator[None]:
     with patched(stage, WEB, LIMIT.format(rule="PASSWORD_RESET")):
         yield

@@ -40,7 +40,8 @@ HOST = "127.0.0.1"
 COUNTRIES = ("CH",)
 START_SECONDS = 60.0
 _STOP_SECONDS = 10.0
-_COMMAND_SECONDS = 6
+_COMMAND_SECONDS = 8
+_COMMAND_MEMORY_MIB = 160
 _DOCUMENT_LIFE = timedelta(days=2)
 
 
@@ -183,6 +184,7 @@ class ThrowAway:
                 "OPERALTA_SMS_API_URL": self.carrier.url,
                 "OPERALTA_SMS_COUNTRIES": json.dumps(COUNTRIES),
                 "OPERALTA_COMMAND_SECONDS": str(_COMMAND_SECONDS),
+                "OPERALTA_COMMAND_MEMORY_MIB": str(_COMMAND_MEMORY_MIB),
                 "OPERALTA_EGRESS_EXEMPTIONS": json.dumps(self.settings.egress_exemptions),
                 "OPERALTA_DNS_RESOLVER": self.names.address,
             }

@@ -11,7 +11,10 @@ import pwd
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+
+from operalta.sandbox.shell.cgroups import MOUNTED, NAME
 
 USER = "operalta"
 
@@ -59,6 +62,7 @@ def leave_root(
     account = pwd.getpwnam(USER)
     for folder in owned:
         _hand_over(folder, account.pw_uid, account.pw_gid)
+    _prepare_control_groups(account.pw_uid, account.pw_gid)
     command = [sys.executable, "-m", module, *sys.argv[1:]]
     needed = [path for path in _needed(project) if _closed_ancestors(path)]
     closed = sorted({ancestor for path in needed for ancestor in _closed_ancestors(path)[:1]})
@@ -85,6 +89,28 @@ def leave_root(
     enter = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-euc", _ENTER_NAMESPACE, "sh"]
     arguments = [USER, str(project), *map(str, needed), "--", *map(str, closed), "--", *command]
     os.execvpe(enter[0], [*enter, *arguments], changed)  # noqa: S606 - a fixed script
+
+
+def _prepare_control_groups(user: int, group: int) -> None:
+    """Make a place in which the user can bound its sandboxes. Where that is not possible, they do without."""
+    unified = (MOUNTED / "cgroup.controllers").exists()
+    folders = [MOUNTED / NAME] if unified else [MOUNTED / kind / NAME for kind in ("memory", "pids")]
+    with suppress(OSError):
+        if unified:
+            (MOUNTED / "cgroup.subtree_control").write_text("+memory +pids")
+        for folder in folders:
+            if not folder.parent.is_dir():
+                return
+            folder.mkdir(exist_ok=True)
+            for path in (folder, folder / "cgroup.procs"):
+                os.chown(path, user, group)
+        if unified:
+            # Version 2 lets a process be moved only within a part of the tree that is one's own, and keeps processes
+            # out of groups that are divided further: so this one goes into a leaf beside those of its sandboxes.
+            (MOUNTED / NAME / "cgroup.subtree_control").write_text("+memory +pids")
+            own = MOUNTED / NAME / "server"
+            own.mkdir(exist_ok=True)
+            (own / "cgroup.procs").write_text(str(os.getpid()))
 
 
 def _make_user() -> None:

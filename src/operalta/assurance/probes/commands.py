@@ -66,8 +66,8 @@ async def commands_are_capped(context: ProbeContext) -> Observations:
     texts = {
         "more time than the server gives": f"sleep {mark}",
         "a session of its own after the end": f"setsid sleep {mark}1 & setsid setsid sleep {mark}2 & echo bye",
-        "more memory than the server gives": "for n in 1 2 3 4 5 6; do python3 -c "
-        "'import time; x = bytearray(b\"1\") * (250 << 20); time.sleep(30)' & done; wait",
+        "more memory than the server gives": "for n in 1 2 3 4; do python3 -c "
+        "'import time; x = bytearray(b\"1\") * (60 << 20); time.sleep(30)' & done; wait",
         "output without end": "yes",
         "larger files than the server takes": "head -c 200000000 /dev/zero > large && echo made it",
         "a core, or a higher limit": "ulimit -c 1 && echo raised; ulimit -u 100000 && echo raised",

@@ -13,6 +13,7 @@ from typing import Protocol, Self, TypeAlias
 
 from operalta.sandbox.errors import ShellUnavailable
 from operalta.sandbox.shell import watch
+from operalta.sandbox.shell.cgroups import Group
 from operalta.sandbox.shell.filter import FilterUnknown, system_call_filter
 from operalta.sandbox.shell.profile import Profile, command, environment, options
 from operalta.sandbox.shell.rules import CommandLimits, Ending, Job, KeptOutput, Report
@@ -78,6 +79,8 @@ class Member:
         self._limits = limits
         self.first = first
         self._handle = os.pidfd_open(first)
+        self._group = Group(limits)
+        self._group.take_in((process.pid, *watch.descendants(first)))
         self._sending = asyncio.Lock()
 
     @classmethod
@@ -145,6 +148,8 @@ class Member:
         try:
             done, _ = await asyncio.wait(work, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             ending = Ending.TIME if not done else _ending(next(iter(done)))
+            if self._group.ran_out_of_memory:
+                ending = Ending.MEMORY
         finally:
             self._kill()
             for each in work:
@@ -174,6 +179,7 @@ class Member:
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
+            self._group.remove()
 
     def _kill(self) -> None:
         if self._handle >= 0:

@@ -12,8 +12,7 @@ from operalta.sandbox.addresses import is_public
 
 _MIXED, _DIRECT, _ALIAS = ADDRESS_HOSTS
 _PLAIN = (
-    "127.0.0.1", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "169.254.169.254",  # noqa: S104
-    "localhost", "[::1]", "[fc00::1]", "[fe80::1]", "[fd00:ec2::254]", "metadata.google.internal",
+    "127.0.0.1", "10.0.0.1", "169.254.169.254", "localhost", "[::1]", "[fd00:ec2::254]", "metadata.google.internal",
 )  # fmt: skip
 _DISGUISED = (
     "2130706433",  # decimal

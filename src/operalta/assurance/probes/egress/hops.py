@@ -13,7 +13,7 @@ from operalta.assurance.rules import Observations
 from operalta.assurance.stage import Stage, staged
 from operalta.sandbox.policies import OPEN
 
-_WALKERS, _HOPS, _ROUNDS, _TRIALS = 4, OPEN.redirects + 1, 3, 3
+_WALKERS, _HOPS, _ROUNDS, _TRIALS = 3, OPEN.redirects + 1, 2, 3
 _CONTROL, _START, _TURNING, _LOST = HOP_HOSTS[-4:]
 _PERSONAL = ("cookie", "authorization", "proxy-authorization", "referer", "x-api-key")
 _COOKIE = ("Set-Cookie", "session=secret; Path=/")

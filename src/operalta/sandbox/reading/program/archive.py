@@ -10,12 +10,12 @@ from . import limits
 from .answer import Reason, Refused
 
 _END = struct.Struct("<4s4H2LH")
-_END_SIGNATURE = b"PK\x05\x06"
+_END_MARK = b"PK\x05\x06"
 _LONGEST_COMMENT = 65_535
 _LOCATOR_OF_ZIP64 = b"PK\x06\x07"
 _LOCATOR_BYTES = 20
 _LOCAL = struct.Struct("<4s5H3L2H")
-_LOCAL_SIGNATURE = b"PK\x03\x04"
+_LOCAL_MARK = b"PK\x03\x04"
 _ENCRYPTED = 0x1 | 0x40 | 0x2000
 _OLD_OFFICE = bytes.fromhex("d0cf11e0a1b11ae1")
 _ENCRYPTED_STREAM = "EncryptedPackage".encode("utf-16-le")
@@ -72,9 +72,9 @@ class Archive:
 def _check_end(content: bytes) -> None:
     """Judge the record at the end as the library will find it: its size, nothing before, no second format."""
     place = len(content) - _END.size
-    if place < 0 or content[place : place + 4] != _END_SIGNATURE or content[-2:] != b"\0\0":
-        place = content.rfind(_END_SIGNATURE, max(0, len(content) - _END.size - _LONGEST_COMMENT))
-    if place < 0 or len(content) - place < _END.size or not content.startswith(_LOCAL_SIGNATURE):
+    if place < 0 or content[place : place + 4] != _END_MARK or content[-2:] != b"\0\0":
+        place = content.rfind(_END_MARK, max(0, len(content) - _END.size - _LONGEST_COMMENT))
+    if place < 0 or len(content) - place < _END.size or not content.startswith(_LOCAL_MARK):
         raise Refused(Reason.DAMAGED)
     if content[max(0, place - _LOCATOR_BYTES) :].startswith(_LOCATOR_OF_ZIP64):
         raise Refused(Reason.UNSUPPORTED)
@@ -127,7 +127,7 @@ def _check_places(content: bytes, found: list[zipfile.ZipInfo]) -> None:
         if start + _LOCAL.size > len(content):
             raise Refused(Reason.DAMAGED)
         fields = _LOCAL.unpack_from(content, start)
-        if fields[0] != _LOCAL_SIGNATURE:
+        if fields[0] != _LOCAL_MARK:
             raise Refused(Reason.DAMAGED)
         free_from = start + _LOCAL.size + fields[9] + fields[10] + entry.compress_size
         if free_from > len(content):

@@ -58,8 +58,8 @@ def read_webp(content: bytes, answer: Answer) -> None:
         packed = _fields("<6B", content, 24)
         width, height = (1 + int.from_bytes(bytes(packed[at : at + 3]), "little") for at in (0, 3))
     elif kind == b"VP8L":
-        signature, bits = _fields("<BL", content, 20)
-        if signature != _WEBP_LOSSLESS:
+        marker, bits = _fields("<BL", content, 20)
+        if marker != _WEBP_LOSSLESS:
             raise Refused(Reason.DAMAGED)
         width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
     elif kind == b"VP8 ":
