@@ -20,6 +20,7 @@ from operalta.jobs import maintenance
 from operalta.jobs.queue import make_queue
 from operalta.jobs.queue import work as work_queue
 from operalta.kernel import logging
+from operalta.sandbox.errors import ShellUnavailable
 from operalta.sandbox.files import FileLimits
 from operalta.sandbox.reading.reader import DocumentReader
 from operalta.sandbox.shell.profile import Profile
@@ -100,14 +101,17 @@ async def _shell(settings: Settings) -> tuple[ShellState, Shell | None]:
     profile = Profile(
         CommandLimits(seconds=settings.command_seconds, memory_bytes=settings.command_memory_mib * MEBIBYTE)
     )
-    verdict = await self_test(profile)
+    verdict = await self_test(profile, settings.run_path)
     state = state_of(verdict)
     write_state(settings.shell_state_file, state)
     if not state.available:
         log.warning("there is no shell", reason=verdict.reason)
         return state, None
     runner = CommandRunner(profile)
-    await runner.start()
+    try:
+        await runner.start()
+    except ShellUnavailable as unavailable:
+        log.warning("no sandbox waits yet", reason=unavailable.public_text)
     return state, Shell(runner, DocumentReader(lambda: True), settings.command_hosts)
 
 

@@ -51,7 +51,7 @@ def sandboxed_sleeps() -> list[Path]:
 
 def _sleeps(file: Path) -> bool:
     try:
-        return file.read_bytes() == b"sleep\x00600\x00"
+        return file.read_bytes() == b"sleep\x007654321\x00"
     except OSError:
         return False
 
@@ -116,6 +116,22 @@ async def test_what_a_command_changes_becomes_versions(equipped: Desk, member: M
         listed = {file.path: file.version for file in (await files.list_files(scope, equipped.files)).items}
     assert listed == {"a.txt": 2, "out/new.txt": 1, "same.txt": 1}
     assert equipped.audited(member, posted.run_id).count("file.deleted") == 1
+
+
+async def test_what_others_changed_meanwhile_stays(equipped: Desk, member: Member) -> None:
+    set_tool(equipped, member, "allow")
+    for name in ("saved.txt", "gone.txt"):
+        await bring(equipped, member, name, b"before")
+    text = "/run echo mine > saved.txt; rm gone.txt; echo mine > new.txt; echo begun; sleep 2"
+    posted = await equipped.write(member, text)
+    working = asyncio.create_task(equipped.work(posted.run_id))
+    await until(lambda: "tool_output" in equipped.kinds(posted.run_id))
+    for name in ("saved.txt", "gone.txt", "new.txt"):
+        await bring(equipped, member, name, b"a colleague's")
+    await working
+    for name in ("saved.txt", "gone.txt", "new.txt"):
+        assert await text_of(equipped, member, name) == "a colleague's"
+    assert equipped.answers(posted.run_id)[0].count("changed in the meantime") == 3
 
 
 async def test_documents_that_a_command_makes_are_read(equipped: Desk, member: Member) -> None:
@@ -194,7 +210,7 @@ async def test_output_is_told_while_the_command_runs(equipped: Desk, member: Mem
     posted = await equipped.say(member, "/run echo first; sleep 1; echo second; exit 4")
     told = [one["body"]["text"] for one in equipped.events(posted.run_id) if one["kind"] == "tool_output"]
     assert told[0] == "first\n"
-    assert "".join(told) == "first\nsecond\n"
+    assert "".join(told) == "first\nsecond\n", equipped.outcomes(posted.run_id)
     assert "exit code 4" in equipped.outcomes(posted.run_id)[0][1]
 
 
@@ -225,7 +241,7 @@ async def test_network_is_asked_for_and_leads_to_named_hosts_alone(
 @pytest.mark.proves("5.3.2")
 async def test_a_stop_ends_the_command(equipped: Desk, member: Member) -> None:
     set_tool(equipped, member, "allow")
-    posted = await equipped.write(member, "/run echo begun; sleep 600")
+    posted = await equipped.write(member, "/run echo begun; sleep 7654321")
     working = asyncio.create_task(equipped.work(posted.run_id))
     await until(lambda: "tool_output" in equipped.kinds(posted.run_id))
     await until(lambda: bool(sandboxed_sleeps()))

@@ -59,7 +59,7 @@ def deliveries_leave_no_trace(stage: Stage) -> Generator[None]:
         yield
 
 
-@saboteur("3.4.3", spares=("2.4.1", "2.5.0"))
+@saboteur("3.4.3", spares=("2.4.1", "2.5.0"), soak=True)
 def queries_are_put_together(stage: Stage) -> Generator[None]:
     patch = """
 from operalta.db.scope import Scope

@@ -159,7 +159,7 @@ cookies.set_cookie = lambda *given, **named: made(*given, **named).replace({befo
 """
 
 
-@saboteur("2.3.2", spares=("3.3.1", "3.3.2"))
+@saboteur("2.3.2", spares=("3.3.1", "3.3.2"), soak=True)
 def scripts_may_read_cookies(stage: Stage) -> Generator[None]:
     with patched(stage, WEB, _COOKIES.format(before="; HttpOnly", after="")):
         yield

@@ -234,6 +234,11 @@ async def _carry_out_outside(attempt: Attempt, accepted: _Accepted, approval: Ro
         result = succeeded(call, given) if given is not None else failed(call, _STOPPED_MIDWAY)
     except Refusal as refusal:
         result = failed(call, refusal.public_text)
+    except Exception:
+        async with attempt.scope() as scope:
+            for line in work.egress:
+                await _keep_egress(attempt, scope, line)
+        raise
     async with attempt.scope() as scope:
         for line in work.egress:
             await _keep_egress(attempt, scope, line)

@@ -36,6 +36,8 @@ from operalta.workspace.rules import LARGEST_PAGE
 
 MOST_FILES = 2_000
 MOST_BYTES = 64 * 1024 * 1024
+MOST_READ = 10
+"""Documents of one command that are read at once; the others are read when a person brings them again."""
 _MOST_TOLD = 20
 
 _ENDINGS = {
@@ -66,6 +68,7 @@ class _Given:
 
     id: FileId
     path: str
+    version: int
     content: bytes
 
 
@@ -91,7 +94,7 @@ async def run_command(
     report = await shell.runner.run(job, live.take, proxy)
     await live.finish()
     notes, references, brought = await _take_back(store, work, arguments.folder, given, report)
-    for file_id in brought:
+    for file_id in brought[:MOST_READ]:
         # Gone again, or damaged: the file page tells.
         with contextlib.suppress(NoSuchFile, FileDamaged):
             await documents.read_again(work.open_scope, store, shell.read, file_id)
@@ -125,7 +128,7 @@ async def _files_for(scope: Scope, store: FileStore, folder: str) -> dict[str, _
             if size > MOST_BYTES or len(given) >= MOST_FILES:
                 raise TooMuchForACommand
             content = await store.read_version(scope.company, file.id, file.version, file.content)
-            given[file.path.removeprefix(below)] = _Given(file.id, file.path, content)
+            given[file.path.removeprefix(below)] = _Given(file.id, file.path, file.version, content)
         cursor = page.next_cursor
         if cursor is None:
             return given
@@ -144,19 +147,26 @@ async def _take_back(
     async with work.open_scope() as scope:
         narrowed = await declared_for(store, scope)
         for name, content in report.changed.items():
-            stored, refusal = await _kept(scope, files.upload(scope, narrowed, prefix + name, content))
+            stored, refusal = await _kept(
+                scope, files.replace(scope, narrowed, prefix + name, content, _version(given, name))
+            )
             if stored is None:
                 notes.append(f"{prefix}{name} was not kept: {refusal}")
             else:
                 written.append(stored)
         for name in report.removed:
             if name in given:
-                _, refusal = await _kept(scope, deletion.delete(scope, narrowed, given[name].id))
+                _, refusal = await _kept(scope, deletion.delete(scope, narrowed, given[name].id, given[name].version))
                 became = "is in the bin." if refusal is None else f"was not deleted: {refusal}"
                 notes.append(f"{given[name].path} {became}")
     notes = [f"Wrote {file.path}." for file in written] + notes
     references = tuple(Reference("file", file.path, file.path) for file in written)
     return notes, references, tuple(file.id for file in written)
+
+
+def _version(given: dict[str, _Given], name: str) -> int:
+    """Return the version that the command had of a file; 0 where it made it."""
+    return given[name].version if name in given else 0
 
 
 async def _kept(scope: Scope, work: Awaitable[Result]) -> tuple[Result | None, str | None]:

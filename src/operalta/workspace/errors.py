@@ -27,6 +27,10 @@ class MetricExists(Conflict):
     """There is a metric with this short name already. Choose another short name, or edit that one."""
 
 
+class FileChangedMeanwhile(Conflict):
+    """This file was changed in the meantime, so it was left as it is."""
+
+
 class FileDamaged(Unavailable):
     """What is kept of this file is not what was stored, so it is not shown. Tell the operator to restore it."""
 

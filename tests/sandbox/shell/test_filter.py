@@ -90,6 +90,19 @@ def test_what_is_not_known_is_refused(machine: str) -> None:
     assert judged(machine, 0x40000000 | 59) == KILLED
 
 
+@pytest.mark.proves("5.3.2")
+@pytest.mark.parametrize("machine", MACHINES)
+def test_memory_that_counts_for_no_process_is_refused(machine: str) -> None:
+    mmap = {"x86_64": 9, "aarch64": 222}[machine]
+    private, shared, nameless, huge = 0x02, 0x01, 0x20, 0x40000
+    assert judged(machine, mmap, 0, 4096, 3, private | nameless) == ALLOWED
+    assert judged(machine, mmap, 0, 4096, 3, shared) == ALLOWED  # of a file, whose bytes are counted
+    assert judged(machine, mmap, 0, 4096, 3, shared | nameless) == refused(errno.ENOMEM)
+    assert judged(machine, mmap, 0, 4096, 3, private | nameless | huge) == refused(errno.ENOMEM)
+    for number in {"x86_64": (29, 64, 68, 278), "aarch64": (194, 190, 186, 75)}[machine]:
+        assert judged(machine, number) == refused(errno.ENOSYS)
+
+
 def test_other_processors_have_none() -> None:
     with pytest.raises(FilterUnknown):
         system_call_filter("riscv64")

@@ -118,6 +118,26 @@ async def test_what_a_connection_carries_is_capped(runner: CommandRunner, echo: 
     assert [line.refusal for line in log.lines] == ["fetch_too_large"]
 
 
+async def test_a_connection_that_stalls_holds_nothing_else_up(
+    runner: CommandRunner, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("operalta.sandbox.shell.proxy.STALLED_SECONDS", 0.5)
+    held = asyncio.Event()
+
+    async def deaf(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await held.wait()
+        writer.close()
+
+    server = await asyncio.start_server(deaf, "127.0.0.1", 0, limit=1024)
+    host = f"deaf.example:{server.sockets[0].getsockname()[1]}"
+    text = f"python3 -c \"$0\" 'CONNECT {host} HTTP/1.1\\r\\n\\r\\n' 9000000 > /dev/null 2>&1 & sleep 1.5; echo ended"
+    report = await runner.run(Job(("/bin/sh", "-c", text, ASKING)), tunnels=proxy(log, host, exempt=[host]))
+    held.set()
+    server.close()
+    assert (report.exit_code, report.output) == (0, b"ended\n")
+
+
 @pytest.mark.proves("5.3.1")
 async def test_without_a_way_out_there_is_none(runner: CommandRunner) -> None:
     report = await ask(runner, None, "CONNECT echo.example:443 HTTP/1.1\\r\\n\\r\\n")

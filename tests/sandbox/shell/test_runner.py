@@ -24,6 +24,10 @@ def script(
     return Job(("/bin/sh", "-c", text), files=files or {}, seconds=seconds, returns_files=returns_files)
 
 
+def descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
 def nothing(*_: object, **__: object) -> None:
     return None
 
@@ -51,6 +55,21 @@ async def test_only_ordinary_files_come_back(runner: CommandRunner) -> None:
     text = "ln -s /etc/passwd link; mkfifo pipe; touch real; ln real second; head -c 300 /dev/zero > tiny"
     report = await runner.run(script(text, returns_files=True))
     assert set(report.changed) == {"real", "second", "tiny"}
+
+
+async def test_closed_folders_take_no_file_along(runner: CommandRunner) -> None:
+    text = "mkdir -p new; echo x > new/made; chmod 600 new; chmod 000 kept .; true"
+    report = await runner.run(script(text, files={"kept/a": b"a", "b": b"b"}, returns_files=True))
+    assert (report.ending, report.removed) == (Ending.FINISHED, ())
+    assert report.changed == {"new/made": b"x\n"}
+
+
+async def test_names_come_back_as_they_are_or_not_at_all(runner: CommandRunner) -> None:
+    text = """printf x > "$(printf 'a\\377.txt')"; printf y > ö.txt; d=$(printf 'd%.0s' $(seq 200))
+mkdir -p $d/$d/$d/$d/$d; echo deep > $d/$d/$d/$d/$d/$d"""
+    report = await runner.run(script(text, returns_files=True))
+    assert list(report.changed) == ["ö.txt"]
+    assert len(report.not_returned) == 2
 
 
 async def test_what_is_too_large_or_too_many_is_named() -> None:
@@ -147,6 +166,23 @@ async def test_a_stop_leaves_no_process(profile: Profile, text: str) -> None:
     with contextlib.suppress(asyncio.CancelledError):
         await running
     assert not [process for process in inside if watch.exists(process)]
+
+
+@pytest.mark.proves("5.3.2")
+async def test_a_caller_that_gives_up_at_any_moment_leaves_nothing(runner: CommandRunner) -> None:
+    await asyncio.sleep(0)
+    before = watch.descendants(os.getpid())[1:]
+    opened = descriptors()
+    for turns in range(0, 24, 2):
+        running = asyncio.create_task(runner.run(script("sleep 600")))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        running.cancel()
+        async with asyncio.timeout(30):
+            await asyncio.gather(running, return_exceptions=True)
+    await runner.close()
+    assert watch.descendants(os.getpid())[1:] == before
+    assert descriptors() <= opened
 
 
 @pytest.mark.proves("5.3.2")

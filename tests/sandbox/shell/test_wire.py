@@ -31,6 +31,20 @@ def test_odd_headers_are_refused(header: bytes) -> None:
         kind_and_length(header)
 
 
+@pytest.mark.proves("5.3.2")
+@pytest.mark.parametrize(
+    ("kind", "length"),
+    [
+        (Kind.READY, 1), (Kind.ENDED, 65), (Kind.OUTPUT, 32_769), (Kind.DONE, 1), (Kind.REMOVED, 1_027),
+        (Kind.TUNNEL_OPEN, 5), (Kind.TUNNEL_SENT, 32_773), (Kind.CHANGED, LONGEST_FRAME + 1),
+    ],
+)  # fmt: skip
+def test_each_kind_has_its_own_bound(kind: Kind, length: int) -> None:
+    with pytest.raises(Malformed):
+        kind_and_length(HEADER.pack(kind, length))
+    kind_and_length(HEADER.pack(kind, length - 1))
+
+
 @pytest.mark.parametrize("payload", [b"", b"\0", b"\0\0", b"\0\5abc", b"\xff\xffa", b"\0\1\xff", b"\5\0" + b"a" * 1280])
 def test_odd_names_are_refused(payload: bytes) -> None:
     with pytest.raises(Malformed):

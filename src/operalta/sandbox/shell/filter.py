@@ -15,9 +15,9 @@ from types import MappingProxyType
 
 from operalta.terms.registry import upholds
 
-_LOAD_WORD, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _JUMP_BITS, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_LOAD_WORD, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _JUMP_BITS, _RETURN, _AND = 0x20, 0x15, 0x35, 0x45, 0x06, 0x54
 _NUMBER, _ARCHITECTURE = 0, 4
-_ARGUMENTS = (16, 24, 32)  # the low halves: both architectures are little-endian
+_ARGUMENTS = (16, 24, 32, 40)  # the low halves: both architectures are little-endian
 _ALLOW, _KILL, _REFUSE = 0x7FFF0000, 0x80000000, 0x00050000
 _X32 = 0x40000000
 _NEW_NAMESPACES = 0x7E020080  # CLONE_NEWNS, -CGROUP, -UTS, -IPC, -USER, -PID, -NET, -TIME
@@ -49,15 +49,19 @@ _REFUSED: Mapping[str, tuple[int | None, int | None]] = MappingProxyType({
     "userfaultfd": (323, 282), "ustat": (136, None), "vhangup": (153, 58),
 })  # fmt: skip
 
-# Memory that no limit counts, and a call whose flags a filter cannot see: programs do without where the kernel
-# is too old for them, so they are told that it is.
-_UNKNOWN: Mapping[str, tuple[int | None, int | None]] = MappingProxyType(
-    {"clone3": (435, 435), "memfd_create": (319, 279), "memfd_secret": (447, 447)}
-)
+# Memory that belongs to no process, so that nothing counts it, and a call whose flags a filter cannot see: programs
+# do without where the kernel is too old for them, so they are told that it is.
+_UNKNOWN: Mapping[str, tuple[int | None, int | None]] = MappingProxyType({
+    "clone3": (435, 435), "memfd_create": (319, 279), "memfd_secret": (447, 447), "msgctl": (71, 187),
+    "msgget": (68, 186), "msgrcv": (70, 188), "msgsnd": (69, 189), "semctl": (66, 191), "semget": (64, 190),
+    "semop": (65, 193), "semtimedop": (220, 192), "shmat": (30, 196), "shmctl": (31, 195), "shmdt": (67, 197),
+    "shmget": (29, 194), "vmsplice": (278, 75),
+})  # fmt: skip
 _UNSUPPORTED: Mapping[str, tuple[int | None, int | None]] = MappingProxyType(
     {"setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7)}
 )
-_CLONE, _IOCTL, _SOCKET, _SOCKETPAIR = (56, 220), (16, 29), (41, 198), (53, 199)
+_CLONE, _IOCTL, _SOCKET, _SOCKETPAIR, _MMAP = (56, 220), (16, 29), (41, 198), (53, 199), (9, 222)
+_SHARED_AND_ANONYMOUS, _HUGE_PAGES = 0x21, 0x40000
 _MACHINES: Mapping[str, tuple[int, int]] = MappingProxyType({"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)})
 
 
@@ -91,6 +95,7 @@ def system_call_filter(machine: str | None = None) -> bytes:
                 program += _refuse(_JUMP_EQUAL, number, answer)
     program += _where(_CLONE[column], [_load(0), *_refuse(_JUMP_BITS, _NEW_NAMESPACES, errno.EPERM)])
     program += _where(_IOCTL[column], [_load(1), *(each for code in _TYPING for each in _refuse_equal(code))])
+    program += _where(_MMAP[column], _countable_memory())
     for call in (_SOCKET, _SOCKETPAIR):
         program += _where(call[column], _ordinary_sockets())
     return b"".join([*program, _instruction(_RETURN, _ALLOW)])
@@ -106,8 +111,18 @@ def _ordinary_sockets() -> list[bytes]:
         *families,
         _instruction(_RETURN, _REFUSE | errno.EAFNOSUPPORT),
         _load(1),
-        _instruction(0x54, _SOCKET_TYPE),  # AND
+        _instruction(_AND, _SOCKET_TYPE),
         *_refuse_equal(_RAW),
+    ]
+
+
+def _countable_memory() -> list[bytes]:
+    """Let through memory that counts for the process that has it: not what is shared and nameless, nor huge pages."""
+    return [
+        _load(3),
+        *_refuse(_JUMP_BITS, _HUGE_PAGES, errno.ENOMEM),
+        _instruction(_AND, _SHARED_AND_ANONYMOUS),
+        *_refuse(_JUMP_EQUAL, _SHARED_AND_ANONYMOUS, errno.ENOMEM),
     ]
 
 

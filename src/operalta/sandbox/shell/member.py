@@ -85,7 +85,22 @@ class Member:
 
     @classmethod
     async def start(cls, profile: Profile) -> Self:
-        """Start a sandbox and wait until it is shut in. Raise ShellUnavailable with what stood in the way."""
+        """Start a sandbox and wait until it is shut in. Raise ShellUnavailable with what stood in the way.
+
+        A caller that gives up waits until it has started, and ends it then: one that is interrupted half-way has no
+        process yet that could be ended.
+        """
+        starting = asyncio.ensure_future(cls._start(profile))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await asyncio.wait({starting})
+            if not starting.cancelled() and starting.exception() is None:
+                await starting.result().end()
+            raise
+
+    @classmethod
+    async def _start(cls, profile: Profile) -> Self:
         if os.geteuid() == 0:
             # What root starts has no limit on processes, and would be root wherever a layer fails.
             raise ShellUnavailable("Commands are not run by root. Start the worker as an ordinary user.")
@@ -96,8 +111,8 @@ class Member:
             descriptors = [_holding(system_call_filter()), _holding(b"\0".join(map(os.fsencode, options(profile))))]
         except FilterUnknown:
             raise ShellUnavailable("Commands need a server with an x86_64 or arm64 processor.") from None
-        told, telling = os.pipe()
         seccomp, arguments = descriptors
+        told, telling = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
                 program, "--args", str(arguments), "--seccomp", str(seccomp), "--info-fd", str(telling), "--",
@@ -105,6 +120,9 @@ class Member:
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
                 pass_fds=(*descriptors, telling), env={}, cwd="/",
             )  # fmt: skip
+        except OSError as error:
+            os.close(told)
+            raise ShellUnavailable(f"A sandbox could not be started ({error.strerror}).") from error
         finally:
             for descriptor in (*descriptors, telling):
                 os.close(descriptor)
@@ -189,8 +207,7 @@ class Member:
     async def _exchange(self, job: Job, said: _Said, say: Say | None, tunnels: Tunnels | None) -> Ending:
         feeding = asyncio.ensure_future(self._feed(job, network=tunnels is not None))
         try:
-            while True:
-                one = await self._receive()
+            while (one := await self._receive()) is not None:
                 if one.kind is Kind.DONE:
                     return Ending.FINISHED if said.code is not None else Ending.BROKEN
                 if one.kind >= Kind.TUNNEL_OPEN:
@@ -203,11 +220,12 @@ class Member:
                         await say(one.payload)
                 else:
                     self._take(one, said)
-        except (Malformed, asyncio.IncompleteReadError, ConnectionError):
-            return Ending.BROKEN
+        except Malformed:
+            pass
         finally:
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)
+        return Ending.BROKEN
 
     async def _feed(self, job: Job, *, network: bool) -> None:
         for name, content in job.files.items():
@@ -229,10 +247,14 @@ class Member:
                 stream.write(data)
                 await stream.drain()
 
-    async def _receive(self) -> Frame:
+    async def _receive(self) -> Frame | None:
+        """Return the next frame; None where the sandbox says nothing more. Raise Malformed."""
         stream = _stream(self._process.stdout)
-        kind, length = kind_and_length(await stream.readexactly(HEADER.size))
-        return Frame(kind, await stream.readexactly(length))
+        try:
+            kind, length = kind_and_length(await stream.readexactly(HEADER.size))
+            return Frame(kind, await stream.readexactly(length))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return None
 
     def _take(self, one: Frame, said: _Said) -> None:
         """Take what came of the command. Raise Malformed for what the inner program would not say."""

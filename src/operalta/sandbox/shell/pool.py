@@ -50,7 +50,6 @@ class SandboxPool:
         """End all that wait."""
         self._closed = True
         if self._refilling is not None:
-            self._refilling.cancel()
             await asyncio.gather(self._refilling, return_exceptions=True)
         while self._waiting:
             await self._waiting.popleft().end()

@@ -91,6 +91,8 @@ def options(profile: Profile) -> tuple[str, ...]:
         *(part for path in _HIDDEN_FILES if Path(path).exists() for part in ("--ro-bind", "/dev/null", path)),
         *(part for path in _HIDDEN_FOLDERS if Path(path).is_dir() for part in ("--tmpfs", path, "--remount-ro", path)),
         "--dev", "/dev",
+        # It reads as zeros, too, and cannot be mapped: mapped zeros are memory that counts for no process.
+        "--dev-bind", "/dev/full", "/dev/zero",
         "--size", str(16 * MEBIBYTE), "--perms", "1777", "--tmpfs", _SHARED_MEMORY,
         "--remount-ro", "/dev",
         "--size", files, "--perms", "1777", "--tmpfs", _TEMPORARY,

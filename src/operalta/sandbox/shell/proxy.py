@@ -5,6 +5,7 @@ connection is between it and the host; where the connection leads, and how much 
 """
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from operalta.sandbox.connection import Connection
 from operalta.sandbox.egress import EgressDoor
 from operalta.sandbox.metering import Errand
 from operalta.sandbox.policies import EgressPolicy
+from operalta.sandbox.shell.wire import Malformed
 from operalta.terms.registry import upholds
 
 LONGEST_HEAD = 8 * 1024
@@ -24,6 +26,10 @@ MOST_CONNECTIONS = 100
 
 _CONNECT = re.compile(rb"CONNECT ([\x21-\x7e]{1,300}) HTTP/1\.[01]\r\n")
 _PIECES_WAITING = 8
+_NO_MORE = b""
+STALLED_SECONDS = 10.0
+MOST_AT_ONCE = 32
+"""Twice of what the inner program opens: it may have said that some are closed, and that has not been read."""
 
 Send: TypeAlias = Callable[[bytes], Awaitable[None]]
 End: TypeAlias = Callable[[], Awaitable[None]]
@@ -46,10 +52,13 @@ class CommandProxy:
         self._surface = surface
         self._errand = errand
         self._ways: dict[int, _Way] = {}
+        self._closing: set[asyncio.Task[None]] = set()
         self._opened = 0
 
     def opened(self, number: int, send: Send, end: End) -> None:
-        """Take a new connection."""
+        """Take a new connection. Raise Malformed for one that the inner program would not open."""
+        if number in self._ways or len(self._ways) >= MOST_AT_ONCE:
+            raise Malformed
         self._opened += 1
         way = self._ways[number] = _Way()
         way.task = asyncio.create_task(self._serve(way, send, end))
@@ -60,18 +69,26 @@ class CommandProxy:
         if way is None or way.task is None:
             return
         putting = asyncio.ensure_future(way.pieces.put(piece))
-        await asyncio.wait({putting, way.task}, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({putting, way.task}, timeout=STALLED_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         putting.cancel()
+        if not done:
+            way.task.cancel()  # everything else that the command says waits behind it
 
     def closed(self, number: int) -> None:
         """Know that the command has closed it."""
         way = self._ways.pop(number, None)
-        if way is not None and way.task is not None:
+        if way is None or way.task is None:
+            return
+        self._closing.add(way.task)
+        way.task.add_done_callback(self._closing.discard)
+        try:
+            way.pieces.put_nowait(_NO_MORE)
+        except asyncio.QueueFull:
             way.task.cancel()
 
     async def end(self) -> None:
         """Close all of them, and leave their lines."""
-        tasks = [way.task for way in self._ways.values() if way.task is not None]
+        tasks = [*self._closing, *(way.task for way in self._ways.values() if way.task is not None)]
         self._ways.clear()
         for task in tasks:
             task.cancel()
@@ -94,7 +111,8 @@ class CommandProxy:
             await send(b"HTTP/1.1 200 Connection established\r\n\r\n")
             await _carry(connection, way, early, send)
         finally:
-            await end()
+            with contextlib.suppress(ConnectionError):
+                await end()
 
 
 @upholds("5.4.1", "5.4.3")
@@ -107,6 +125,8 @@ async def _carry(connection: Connection, way: _Way, early: bytes, send: Send) ->
             if piece:
                 await connection.send(piece)
             piece = await way.pieces.get()
+            if piece == _NO_MORE:
+                return
 
     async def back() -> None:
         while piece := await connection.receive():
@@ -128,8 +148,9 @@ async def _asked(way: _Way) -> tuple[str | None, bytes]:
     """Return where the command wants to go, and what it sent behind that; None for anything but CONNECT."""
     head = b""
     while b"\r\n\r\n" not in head:
-        head += await way.pieces.get()
-        if len(head) > LONGEST_HEAD:
+        piece = await way.pieces.get()
+        head += piece
+        if piece == _NO_MORE or len(head) > LONGEST_HEAD:
             return None, b""
     line = _CONNECT.match(head)
     return (line[1].decode("ascii") if line else None), head.partition(b"\r\n\r\n")[2]

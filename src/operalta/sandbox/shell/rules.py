@@ -21,7 +21,7 @@ class CommandLimits:
     memory_bytes: int = 768 * MEBIBYTE
     address_space_bytes: int = 2_048 * MEBIBYTE
     processes: int = 96
-    descriptors: int = 256
+    descriptors: int = 128
     output_bytes: int = 64 * 1024
     flood_bytes: int = 16 * MEBIBYTE
     files_bytes: int = 256 * MEBIBYTE

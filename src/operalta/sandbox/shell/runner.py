@@ -1,5 +1,7 @@
 """Running one command in a sandbox of its own."""
 
+import asyncio
+
 from operalta.sandbox.shell.member import Say, Tunnels
 from operalta.sandbox.shell.pool import SandboxPool
 from operalta.sandbox.shell.profile import Profile
@@ -34,4 +36,4 @@ class CommandRunner:
             try:
                 return await member.run(job, say, tunnels)
             finally:
-                await member.end()
+                await asyncio.shield(member.end())

@@ -65,6 +65,10 @@ STAYING = (
             (Ending.TIME, Ending.PROCESSES), 0.6, at_start=True),
     Staying("take memory in one process",
             "exec python3 -c 'import time; x = bytearray(b\"1\" * (400 << 20)); time.sleep(600)'", (Ending.MEMORY,)),
+    Staying("take memory behind a first thread that has ended",
+            "exec python3 -c 'import ctypes, threading, time\ndef eat():\n  time.sleep(0.2)\n"
+            '  x = bytearray(b"1" * (400 << 20))\n  time.sleep(600)\n'
+            "threading.Thread(target=eat).start()\nctypes.CDLL(None).pthread_exit(0)'", (Ending.MEMORY,)),
     Staying("take memory in many processes",
             "for i in 1 2 3 4; do python3 -c 'import time; x = bytearray(b\"1\" * (60 << 20)); time.sleep(600)' & "
             "done; wait", (Ending.MEMORY,), at_start=True),
@@ -99,13 +103,16 @@ class Verdict:
 
 
 @upholds("5.3.1", "5.3.2", "5.3.3")
-async def self_test(profile: Profile) -> Verdict:
-    """Try to get out of a sandbox of this profile, and to use more than a small one allows. Never raises."""
+async def self_test(profile: Profile, folder: Path | None = None) -> Verdict:
+    """Try to get out of a sandbox of this profile, and to use more than a small one allows. Never raises.
+
+    `folder` is where a canary is planted that must not be seen inside: a folder of the server's secrets.
+    """
     small = Profile(SMALL, profile.bindings)
     try:
         places = asyncio.Semaphore(_AT_ONCE)
         async with asyncio.TaskGroup() as group:
-            getting = group.create_task(getting_out(profile))
+            getting = group.create_task(getting_out(profile, folder))
             held = [group.create_task(_held_in_turn(small, staying, places)) for staying in AT_START]
     except ExceptionGroup as failed:
         first = failed.exceptions[0]
@@ -119,9 +126,9 @@ async def self_test(profile: Profile) -> Verdict:
     return Verdict(attempts, ())
 
 
-async def getting_out(profile: Profile) -> tuple[list[str], int]:
+async def getting_out(profile: Profile, folder: Path | None = None) -> tuple[list[str], int]:
     """Return which attempts to get out succeeded, of how many. Raise ValueError where they could not be made."""
-    async with _planted() as planted:
+    async with _planted(folder) as planted:
         planted |= {"environment": sorted(environment(network=False)), "out_of_reach": OUT_OF_REACH}
         planted |= {"files_bytes": profile.limits.files_bytes}
         arguments = ("python3", "-s", "-E", "-B", "-m", "attempts", json.dumps(planted))
@@ -160,11 +167,11 @@ async def _is_empty(member: Member) -> bool:
 
 
 @asynccontextmanager
-async def _planted() -> AsyncGenerator[dict[str, Any]]:
+async def _planted(place: Path | None) -> AsyncGenerator[dict[str, Any]]:
     """Plant, outside, what must not be found inside: a file, a variable, listening sockets, shared memory."""
     word = f"canary{secrets.token_hex(8)}"
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(_canary(word))
+        folder = stack.enter_context(_canary(word, place))
         os.environ["OPERALTA_SELF_TEST"] = word
         stack.callback(os.environ.pop, "OPERALTA_SELF_TEST", None)
         listening = [socket.socket(family, socket.SOCK_STREAM) for family in (socket.AF_INET, *[socket.AF_UNIX] * 2)]
@@ -184,9 +191,9 @@ async def _planted() -> AsyncGenerator[dict[str, Any]]:
 
 
 @contextmanager
-def _canary(word: str) -> Generator[Path]:
+def _canary(word: str, place: Path | None) -> Generator[Path]:
     """Write a file, and leave it open in a descriptor that programs inherit unless somebody prevents it."""
-    with tempfile.TemporaryDirectory(prefix="operalta-self-test-") as name:
+    with tempfile.TemporaryDirectory(prefix="self-test-", dir=place) as name:
         file = Path(name, "canary")
         file.write_text(word)
         opened = os.open(file, os.O_RDONLY)

@@ -16,6 +16,8 @@ from operalta.terms.registry import upholds
 INTERVAL_SECONDS = 0.04
 _MOST_PROCESSES = 4_096
 _OWN_PROCESSES = 2
+_MOST_FAILURES = 25
+_COUNTED = ("RssAnon:", "RssShmem:", "VmSwap:", "VmPTE:")
 _FOLDERS = (WORK, "/tmp", "/dev/shm")  # noqa: S108 - of the sandbox
 
 
@@ -35,15 +37,20 @@ async def until_exceeded(first: int, limits: CommandLimits) -> Ending:
     Raise OSError where the sandbox cannot be looked into, which must end it as well. Where it has ended by itself,
     there is nothing to watch any more, and what it has said last is still to be read: then this waits for ever.
     """
+    failures = 0
     while True:
         await asyncio.sleep(INTERVAL_SECONDS)
         try:
             used = await asyncio.to_thread(usage, first)
         except OSError:
-            if exists(first):
+            # A process on its way out has lost its folders before it has ended.
+            failures += 1
+            if failures == _MOST_FAILURES:
                 raise
-            await asyncio.Event().wait()
-            raise
+            if not exists(first):
+                await asyncio.Event().wait()
+            continue
+        failures = 0
         if used.memory_bytes > limits.memory_bytes:
             return Ending.MEMORY
         # The kernel holds this limit itself; old ones count all that the user runs, elsewhere too.
@@ -81,10 +88,15 @@ def descendants(first: int) -> tuple[int, ...]:
 def _anonymous_bytes(process: int) -> int:
     """Return what is this process's alone; pages that several share may be counted several times."""
     try:
-        lines = Path(f"/proc/{process}/status").read_text(errors="replace").splitlines()
+        threads = sorted(Path(f"/proc/{process}/task").iterdir())
+        for thread in threads:
+            lines = (thread / "status").read_text(errors="replace").splitlines()
+            found = [int(line.split()[1]) for line in lines if line.startswith(_COUNTED)]
+            if found:  # a first thread that has ended tells nothing, while the others still have all of it
+                return sum(found) * 1024
     except OSError:
-        return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("RssAnon:", "VmSwap:", "VmPTE:")))
+        pass  # it has just ended
+    return 0
 
 
 def exists(first: int) -> bool:

@@ -11,8 +11,9 @@ from enum import IntEnum
 from typing import Any, cast
 
 HEADER = struct.Struct(">BI")
-LONGEST_FRAME = 80 * 1024 * 1024
 LONGEST_NAME = 1_024
+LONGEST_FRAME = 64 * 1024 * 1024 + 2 + LONGEST_NAME
+"""That of a file that comes back, the largest of all; the other kinds are short."""
 
 
 class Kind(IntEnum):
@@ -35,7 +36,21 @@ class Kind(IntEnum):
     TUNNEL_CLOSED = 25
 
 
+LONGEST_PIECE = 32_768
+_NUMBER = 4
 _OUTWARD = {kind.value: kind for kind in Kind if kind >= Kind.READY}
+_LONGEST = {
+    Kind.READY: 0,
+    Kind.OUTPUT: LONGEST_PIECE,
+    Kind.ENDED: 64,
+    Kind.CHANGED: LONGEST_FRAME,
+    Kind.REMOVED: 2 + LONGEST_NAME,
+    Kind.NOT_RETURNED: 2 + LONGEST_NAME,
+    Kind.DONE: 0,
+    Kind.TUNNEL_OPEN: _NUMBER,
+    Kind.TUNNEL_SENT: _NUMBER + LONGEST_PIECE,
+    Kind.TUNNEL_CLOSED: _NUMBER,
+}
 
 
 class Malformed(Exception):  # noqa: N818 - never shown; the sandbox is ended and called broken
@@ -65,7 +80,7 @@ def kind_and_length(header: bytes) -> tuple[Kind, int]:
     """Read a header that came out. Raise Malformed for kinds that do not come out and for endless frames."""
     number, length = HEADER.unpack(header)
     kind = _OUTWARD.get(number)
-    if kind is None or length > LONGEST_FRAME:
+    if kind is None or length > _LONGEST[kind]:
         raise Malformed
     return kind, length
 

@@ -12,7 +12,7 @@ from operalta.db.scope import Scope
 from operalta.kernel.errors import NotAllowed
 from operalta.kernel.ids import FileId
 from operalta.terms.registry import upholds
-from operalta.workspace.errors import NotInTheBin
+from operalta.workspace.errors import FileChangedMeanwhile, NotInTheBin
 from operalta.workspace.files import store as rows
 from operalta.workspace.files.file_store import FileStore
 from operalta.workspace.files.keeping import (
@@ -36,11 +36,16 @@ from operalta.workspace.rules import (
 
 
 @upholds("2.5.3", "5.1.3", "5.2.1")
-async def delete(scope: Scope, store: FileStore, file_id: FileId) -> None:
-    """Put a file into the bin, with all its versions. Raise NoSuchFile."""
+async def delete(scope: Scope, store: FileStore, file_id: FileId, version: int | None = None) -> None:
+    """Put a file into the bin, with all its versions. Raise NoSuchFile.
+
+    With `version`, only where that is still the present one; raise FileChangedMeanwhile otherwise.
+    """
     require(scope, Permission.FILES_WRITE)
     await rows.lock_files(scope)
     file = await present_file(scope, store, file_id)
+    if version is not None and file.version != version:
+        raise FileChangedMeanwhile
     await rows.mark_deleted(scope, file.id)
     await rows.replace_passages(scope, file.id, [])
     await record_event(scope, Action.FILE_DELETED, "file", file.id, path=file.path, version=file.version)

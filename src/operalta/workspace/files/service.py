@@ -15,7 +15,7 @@ from operalta.kernel.ids import FileId, new_id
 from operalta.sandbox.errors import NoSuchFile
 from operalta.sandbox.files import Workspace
 from operalta.terms.registry import upholds
-from operalta.workspace.errors import NameInTheWay, NotText
+from operalta.workspace.errors import FileChangedMeanwhile, NameInTheWay, NotText
 from operalta.workspace.files import store as rows
 from operalta.workspace.files.file_store import FileStore
 from operalta.workspace.files.keeping import (
@@ -83,6 +83,20 @@ async def upload(scope: Scope, store: FileStore, path: str, content: bytes) -> S
         await store.discard_version(scope.company, file_id, version, kept)
         raise
     return await found_file(scope, store, file_id)
+
+
+async def replace(scope: Scope, store: FileStore, path: str, content: bytes, version: int) -> StoredFile:
+    """Bring a file as `upload` does, over exactly the `version` that was worked on; 0 where there was no file.
+
+    Raise FileChangedMeanwhile where another one is there by now, and what `upload` raises.
+    """
+    require(scope, Permission.FILES_WRITE)
+    name = store.checked_for_writing(path, len(content))
+    await rows.lock_files(scope)
+    current = await rows.find_file(scope, path=name)
+    if (0 if current is None else current.version) != version:
+        raise FileChangedMeanwhile
+    return await upload(scope, store, name, content)
 
 
 async def write_text(scope: Scope, store: FileStore, path: str, text: str) -> StoredFile:

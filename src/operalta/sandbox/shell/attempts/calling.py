@@ -19,7 +19,7 @@ _NUMBERS = {
         "adjtimex": 159, "name_to_handle_at": 303, "open_by_handle_at": 304, "fanotify_init": 300, "syslog": 103,
         "sethostname": 170, "setdomainname": 171, "memfd_create": 319, "memfd_secret": 447, "unshare": 272,
         "setns": 308, "personality": 135, "clone": 56, "clone3": 435, "setxattr": 188, "iopl": 172, "ioperm": 173,
-        "modify_ldt": 154, "mbind": 237, "capset": 126, "unknown": 461,
+        "modify_ldt": 154, "mbind": 237, "vmsplice": 278, "capset": 126, "unknown": 461,
     },
     "aarch64": {
         "ptrace": 117, "process_vm_readv": 270, "kcmp": 272, "pidfd_getfd": 438, "bpf": 280, "perf_event_open": 241,
@@ -29,8 +29,8 @@ _NUMBERS = {
         "delete_module": 106, "quotactl": 60, "acct": 89, "settimeofday": 170, "clock_settime": 112,
         "adjtimex": 171, "name_to_handle_at": 264, "open_by_handle_at": 265, "fanotify_init": 262, "syslog": 116,
         "sethostname": 161, "setdomainname": 162, "memfd_create": 279, "memfd_secret": 447, "unshare": 97,
-        "setns": 268, "personality": 92, "clone": 220, "clone3": 435, "setxattr": 5, "mbind": 235, "capset": 91,
-        "unknown": 461,
+        "setns": 268, "personality": 92, "clone": 220, "clone3": 435, "setxattr": 5, "mbind": 235, "vmsplice": 75,
+        "capset": 91, "unknown": 461,
     },
 }[os.uname().machine]  # fmt: skip
 
@@ -49,7 +49,7 @@ _CALLS: tuple[tuple[str, tuple[Any, ...]], ...] = (
     ("sethostname", (b"x", 1)), ("setdomainname", (b"x", 1)), ("memfd_create", (b"x", 0)), ("memfd_secret", (0,)),
     ("unshare", (0x10000000,)), ("unshare", (0x20000,)), ("setns", (-1, 0)), ("personality", (0x0040000,)),
     ("clone3", (0, 0)), ("mbind", (0, 0, 0, 0, 0, 0)), ("unknown", (0,)), ("iopl", (3,)), ("ioperm", (0, 1, 1)),
-    ("modify_ldt", (0, 0, 0)),
+    ("modify_ldt", (0, 0, 0)), ("vmsplice", (-1, 0, 0, 0)),
 )  # fmt: skip
 
 

@@ -1,12 +1,16 @@
 """Attempts to gain rights, and to use more than a process may."""
 
 import contextlib
+import ctypes
+import mmap
 import os
 import resource
 from pathlib import Path
 from typing import Any
 
 from .registry import attempt
+
+_LIBRARY = ctypes.CDLL(None, use_errno=True)
 
 
 @attempt("hold capabilities")
@@ -120,3 +124,21 @@ def _many_descriptors(_: dict[str, Any]) -> object:
         for each in opened:
             os.close(each)
     return len(opened)
+
+
+@attempt("take memory that counts for no process, in System V semaphores")
+def _semaphores(_: dict[str, Any]) -> object:
+    taken = [_LIBRARY.semget(0, 32_000, 0o600), _LIBRARY.shmget(0, 1 << 20, 0o600), _LIBRARY.msgget(0, 0o600)]
+    return [number for number in taken if number >= 0]
+
+
+@attempt("take memory that counts for no process, in shared mappings")
+def _shared_mappings(_: dict[str, Any]) -> object:
+    taken = list[str]()
+    with contextlib.suppress(OSError):
+        mmap.mmap(-1, 1 << 20).close()
+        taken.append("nameless")
+    with contextlib.suppress(OSError, ValueError), open("/dev/zero", "r+b") as zeros:
+        mmap.mmap(zeros.fileno(), 1 << 20).close()
+        taken.append("zeros")
+    return taken

@@ -9,6 +9,7 @@ READY, OUTPUT, ENDED, CHANGED, REMOVED, NOT_RETURNED, DONE = 16, 17, 18, 19, 20,
 TUNNEL_OPEN, TUNNEL_SENT, TUNNEL_CLOSED = 23, 24, 25
 HEADER = struct.Struct(">BI")
 PIECE = 32_768
+LONGEST_NAME = 1_000
 
 
 def send(kind: int, payload: bytes = b"") -> None:
@@ -20,7 +21,7 @@ def send(kind: int, payload: bytes = b"") -> None:
 
 def send_named(kind: int, name: str, content: bytes = b"") -> None:
     """Say something about a name."""
-    encoded = name.encode("utf-8", "replace")[:1_000]
+    encoded = name.encode("utf-8", "replace")[:LONGEST_NAME].decode("utf-8", "ignore").encode()
     send(kind, struct.pack(">H", len(encoded)) + encoded + content)
 
 
