@@ -211,7 +211,7 @@ LAWS: Final[dict[str, tuple[Law, ...]]] = {
             BOTH,
             COMPANYS,
             May.FILES_WRITE,
-            "-version created_at changed_at deleted_at",
+            "-version created_at changed_at deleted_at reading",
             id=FRESH,
             path="'new ' || path",
             changed_by=SELF,

@@ -237,6 +237,7 @@ def file_pages() -> list[Sample]:
         },
         "form": {},
         "preview": {"kind": "markdown", "text": str(approval()["after"]), "is_cut": True},
+        "reading": {"facts": [], "notes": (), "refusal": None},
         "versions": [
             {
                 "number": number,
@@ -257,6 +258,9 @@ def file_pages() -> list[Sample]:
             (f"archive/2024/{APPENDED}", 4821244, "Jonas Weber", 300),
         ]
     ]
+    document = {"kind": "document", "text": "page 1 · Prices\n\nWe sell by the year.", "is_cut": True}
+    read = {"facts": [("Pages", "12")], "notes": ("Files inside the document were left out.",), "refusal": None}
+    unread = {"facts": [], "notes": (), "refusal": "This document is damaged. Save it once more."}
     text = {"kind": "text", "text": "month,churn\n2026-07,3.1\n2026-08,2.6\n", "is_cut": False}
     return [
         Sample("files", "files.html", {"page": page("files"), **folder}),
@@ -267,6 +271,8 @@ def file_pages() -> list[Sample]:
         ),
         Sample("file", "file.html", {"page": page("files"), **one}),
         Sample("file-text", "file.html", {"page": page("files"), **one, "preview": text}),
+        Sample("file-document", "file.html", {"page": page("files"), **one, "preview": document, "reading": read}),
+        Sample("file-unread", "file.html", {"page": page("files"), **one, "preview": nothing, "reading": unread}),
         Sample("file-none", "file.html", {"page": page("files"), **one, "preview": nothing}),
         Sample("file-deleted", "file.html", {"page": page("files"), **one, "file": binned, "preview": nothing}),
         Sample(

@@ -38,9 +38,9 @@ async def administration_is_logged(context: ProbeContext) -> Observations:
     """Administer a company, read its log, then edit an event as a superuser and put it back."""
     stage = staged(context)
     seen = Observations()
-    founder = stage.founder
+    # Roles are changed by somebody who has just signed in, however long the others have been there.
+    founder, member = await stage.new_person("Hal Administering"), await stage.new_person("Ida Administered")
     company = await stage.found(founder, "Administered Company", "startup")
-    member = stage.observer
     await stage.invite(founder, company, member, "observer")
     base = f"{API}/companies/{company.slug}"
     own, other = [(await each.browser.get(f"{API}/me")).json()["id"] for each in (founder, member)]

@@ -125,10 +125,7 @@ const handlers = {
     fetchCard(run, body.approval_id);
   },
   tool_output: (run, body) => {
-    const card = cardOf(run, body);
-    card.open = true;
-    card.querySelector("[data-wrote]").append(body.text);
-    for (const hidden of card.querySelectorAll("[data-writes][hidden]")) hidden.hidden = false;
+    Object.assign(cardOf(run, body), { open: true }).querySelector("[data-wrote]").append(body.text);
   },
   tool_result: (run, body) => {
     const card = cardOf(run, body);
