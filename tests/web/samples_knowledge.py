@@ -259,7 +259,7 @@ def file_pages() -> list[Sample]:
         ]
     ]
     document = {"kind": "document", "text": "page 1 · Prices\n\nWe sell by the year.", "is_cut": True}
-    read: Context = {"facts": [("Pages", "12")], "notes": ("Files inside the document were left out.",), "refusal": None}
+    read: Context = {"facts": [("Pages", "12")], "notes": ("Files inside it were left out.",), "refusal": None}
     unread: Context = {"facts": [], "notes": (), "refusal": "This document is damaged. Save it once more."}
     text = {"kind": "text", "text": "month,churn\n2026-07,3.1\n2026-08,2.6\n", "is_cut": False}
     return [

@@ -54,7 +54,7 @@ async def commands_see_no_secrets(context: ProbeContext) -> Observations:
     return seen
 
 
-@probe("5.3.2")
+@probe("5.3.2", alone=True)
 async def commands_are_capped(context: ProbeContext) -> Observations:
     """Ask for more time, memory, output and processes than the server gives, and for a life after the end."""
     stage = staged(context)

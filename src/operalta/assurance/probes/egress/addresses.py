@@ -51,7 +51,7 @@ _ORDINARY = (
 _BY_ADDRESS = frozenset({"address", "metadata"})
 
 
-@probe("5.4.1")
+@probe("5.4.1", alone=True)
 async def inner_addresses_are_refused(context: ProbeContext) -> Observations:
     """Have private, loopback and metadata addresses fetched in many notations and by names; look what was dialled."""
     stage = staged(context)

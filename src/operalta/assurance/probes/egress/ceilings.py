@@ -54,7 +54,7 @@ class _Away(Limiter):
         raise LimiterUnavailable
 
 
-@probe("5.4.3")
+@probe("5.4.3", alone=True)
 async def policies_have_ceilings(context: ProbeContext) -> Observations:
     """Read which policies there are and who declares which, and have pages fetched that go beyond each ceiling."""
     stage = staged(context)

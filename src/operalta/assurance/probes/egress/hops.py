@@ -40,7 +40,7 @@ class _Walk:
         return self.reached and self.most_asked == 1
 
 
-@probe("5.4.2")
+@probe("5.4.2", alone=True)
 async def the_checked_address_is_dialled(context: ProbeContext) -> Observations:
     """Let names lead to a trap from the second question on, redirect inside, and look who arrives, and with what."""
     stage = staged(context)
