@@ -5,7 +5,7 @@ marked before it starts and never repeated by itself.
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -236,30 +236,29 @@ async def _carry_out_outside(attempt: Attempt, accepted: _Accepted, approval: Ro
         result = failed(call, refusal.public_text)
     except Exception:
         async with attempt.scope() as scope:
-            for line in work.egress:
-                await _keep_egress(attempt, scope, line)
+            await _keep_egress(attempt, scope, work.egress)
         raise
     async with attempt.scope() as scope:
-        for line in work.egress:
-            await _keep_egress(attempt, scope, line)
+        await _keep_egress(attempt, scope, work.egress)
         await _finish(attempt, scope, accepted, result, approval)
 
 
-async def _keep_egress(attempt: Attempt, scope: Scope, line: EgressLine) -> None:
-    destination = f"{line.scheme}://{line.host}:{line.port}"
-    kept = {
-        "method": line.method[:10],
-        "destination": f"{destination}{line.path}"[:2000],
-        "address": line.address,
-        "outcome": (line.refusal or str(line.status or ""))[:80],
-        "bytes": line.bytes_received,
-        "milliseconds": line.milliseconds,
-        "purpose": line.errand.purpose[:80],
-    }
-    await store.add_egress_line(scope, attempt.run, kept)
-    action = Action.EGRESS_FETCHED if line.refusal is None else Action.EGRESS_REFUSED
-    ended = Ended.SUCCEEDED if line.refusal is None else Ended.REFUSED
-    await record(scope, action, "destination", destination, ended, rule=line.refusal or "")
+async def _keep_egress(attempt: Attempt, scope: Scope, lines: Iterable[EgressLine]) -> None:
+    for line in lines:
+        destination = f"{line.scheme}://{line.host}:{line.port}"
+        kept = {
+            "method": line.method[:10],
+            "destination": f"{destination}{line.path}"[:2000],
+            "address": line.address,
+            "outcome": (line.refusal or str(line.status or ""))[:80],
+            "bytes": line.bytes_received,
+            "milliseconds": line.milliseconds,
+            "purpose": line.errand.purpose[:80],
+        }
+        await store.add_egress_line(scope, attempt.run, kept)
+        action = Action.EGRESS_FETCHED if line.refusal is None else Action.EGRESS_REFUSED
+        ended = Ended.SUCCEEDED if line.refusal is None else Ended.REFUSED
+        await record(scope, action, "destination", destination, ended, rule=line.refusal or "")
 
 
 async def _begin(attempt: Attempt, scope: Scope, accepted: _Accepted, approval: Row | None) -> bool:

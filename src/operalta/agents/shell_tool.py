@@ -5,7 +5,6 @@ as any upload is, under the scope of its person, with every check on names and s
 command's output still stands, and says so.
 """
 
-import contextlib
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -19,14 +18,13 @@ from operalta.db.scope import Scope
 from operalta.kernel.errors import Refusal
 from operalta.kernel.ids import FileId
 from operalta.sandbox.egress import EgressDoor
-from operalta.sandbox.errors import NoNetworkForCommands, NoSuchFile, TooMuchForACommand
+from operalta.sandbox.errors import NoNetworkForCommands, TooMuchForACommand
 from operalta.sandbox.metering import Errand
 from operalta.sandbox.policies import TUNNELLED
 from operalta.sandbox.shell.proxy import CommandProxy
 from operalta.sandbox.shell.rules import Ending, Job, Report
 from operalta.sandbox.shell.runner import CommandRunner
 from operalta.terms.registry import upholds
-from operalta.workspace.errors import FileDamaged
 from operalta.workspace.files import deletion, documents
 from operalta.workspace.files import service as files
 from operalta.workspace.files.documents import ReadDocument
@@ -93,15 +91,13 @@ async def run_command(
     live = LiveOutput(work.tell)
     report = await shell.runner.run(job, live.take, proxy)
     await live.finish()
-    notes, references, brought = await _take_back(store, work, arguments.folder, given, report)
-    for file_id in brought[:MOST_READ]:
-        # Gone again, or damaged: the file page tells.
-        with contextlib.suppress(NoSuchFile, FileDamaged):
-            await documents.read_again(work.open_scope, store, shell.read, file_id)
+    notes, written = await _take_back(store, work, arguments.folder, given, report)
+    for file, content in written[:MOST_READ]:
+        await documents.read_brought(work.open_scope, store, shell.read, file, content)
     return ToolResult(
         summary=_summary(report, notes),
         content=_text(report, notes),
-        references=references,
+        references=tuple(Reference("file", file.path, file.path) for file, _ in written),
         from_outside=True,
         failed=report.ending is not Ending.FINISHED,
     )
@@ -137,12 +133,12 @@ async def _files_for(scope: Scope, store: FileStore, folder: str) -> dict[str, _
 @upholds("5.2.1", "5.2.2")
 async def _take_back(
     store: FileStore, work: ToolWork, folder: str, given: dict[str, _Given], report: Report
-) -> tuple[list[str], tuple[Reference, ...], tuple[FileId, ...]]:
-    """Bring in what the command changed. Return what people should know about it, and the files it wrote, twice."""
+) -> tuple[list[str], list[tuple[StoredFile, bytes]]]:
+    """Bring in what the command changed. Return what people should know about it, and what it wrote."""
     notes = [f"{name} was too large, or one too many, and was left behind." for name in report.not_returned]
-    written: list[StoredFile] = []
+    written: list[tuple[StoredFile, bytes]] = []
     if not report.changed and not report.removed:
-        return notes, (), ()
+        return notes, written
     prefix = f"{folder.strip('/')}/" if folder.strip("/") else ""
     async with work.open_scope() as scope:
         narrowed = await declared_for(store, scope)
@@ -153,15 +149,13 @@ async def _take_back(
             if stored is None:
                 notes.append(f"{prefix}{name} was not kept: {refusal}")
             else:
-                written.append(stored)
+                written.append((stored, content))
         for name in report.removed:
             if name in given:
                 _, refusal = await _kept(scope, deletion.delete(scope, narrowed, given[name].id, given[name].version))
                 became = "is in the bin." if refusal is None else f"was not deleted: {refusal}"
                 notes.append(f"{given[name].path} {became}")
-    notes = [f"Wrote {file.path}." for file in written] + notes
-    references = tuple(Reference("file", file.path, file.path) for file in written)
-    return notes, references, tuple(file.id for file in written)
+    return [f"Wrote {file.path}." for file, _ in written] + notes, written
 
 
 def _version(given: dict[str, _Given], name: str) -> int:

@@ -16,6 +16,7 @@ from operalta.terms.registry import upholds
 from operalta.web.entry import CompanyEntry
 from operalta.workspace.errors import FileDamaged
 from operalta.workspace.files import documents
+from operalta.workspace.files.rules import StoredFile
 
 _LONGEST_FIELD_BYTES = 16 * 1024
 _MOST_FIELDS = 8
@@ -50,8 +51,13 @@ async def read_upload(request: Request) -> Upload:
         return Upload(name, await file.read())
 
 
+async def read_brought(entry: CompanyEntry, file: StoredFile, content: bytes) -> None:
+    """Have what was just brought read in the sandbox, where it is a document."""
+    await documents.read_brought(entry.scope, entry.services.files, entry.services.documents, file, content)
+
+
 async def read_again(entry: CompanyEntry, file_id: FileId) -> None:
-    """Have what was brought read in the sandbox, where it is a document; the file is there whatever comes of it."""
+    """Have what came back read in the sandbox, where it is a document; the file is there whatever comes of it."""
     with contextlib.suppress(NoSuchFile, FileDamaged):
         await documents.read_again(entry.scope, entry.services.files, entry.services.documents, file_id)
 

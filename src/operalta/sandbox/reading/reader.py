@@ -1,6 +1,8 @@
 """Documents read in a sandbox of their own: the reading program, bound to read only, with no network and less room."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Literal
 
 from operalta.sandbox.errors import ReadingUnavailable, ShellUnavailable
 from operalta.sandbox.reading.rules import DocumentText
@@ -11,6 +13,11 @@ from operalta.sandbox.shell.runner import CommandRunner
 from operalta.terms.registry import upholds
 
 AT_ONCE = 2
+_ENDED: Mapping[Ending, Literal["finished", "time", "output", "killed"]] = MappingProxyType(
+    {Ending.FINISHED: "finished", Ending.TIME: "time", Ending.OUTPUT: "output", Ending.BROKEN: "killed"}
+)
+"""How the program ended, in its own words; all other caps are on what it takes."""
+
 _PROGRAM_INSIDE, _PACKAGES_INSIDE = "/opt/operalta/reading", "/opt/operalta/packages"
 
 
@@ -59,14 +66,4 @@ class DocumentReader:
             report = await self._runner.run(Job((interpreter(), *within), standard_input=content))
         except ShellUnavailable:
             raise ReadingUnavailable from None
-        match report.ending:
-            case Ending.FINISHED:
-                return ProgramReport(report.exit_code, report.output, "finished")
-            case Ending.TIME:
-                return ProgramReport(None, b"", "time")
-            case Ending.OUTPUT:
-                return ProgramReport(None, b"", "output")
-            case Ending.BROKEN:
-                return ProgramReport(None, b"", "killed")
-            case _:
-                return ProgramReport(None, b"", "memory")
+        return ProgramReport(report.exit_code, report.output, _ENDED.get(report.ending, "memory"))

@@ -5,7 +5,7 @@ cleaned here, and no sentence for people comes from it.
 """
 
 import codecs
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePosixPath
@@ -112,14 +112,19 @@ class DocumentText:
     @property
     def text(self) -> str:
         """All of it as one text, headings above what stands under them."""
-        lines: list[str] = []
-        heading = ""
-        for passage in self.passages:
-            if passage.heading != heading:
-                heading = passage.heading
-                lines.extend([heading] if heading else [])
-            lines.append(passage.body)
-        return "\n\n".join(lines)
+        return text_of((passage.heading, passage.body) for passage in self.passages)
+
+
+def text_of(passages: Iterable[tuple[str, str]]) -> str:
+    """Return passages, each a heading and a body, as one text: a heading once above all that stands under it."""
+    parts: list[str] = []
+    above = ""
+    for heading, body in passages:
+        if heading != above:
+            above = heading
+            parts += [heading] if heading else []
+        parts.append(body)
+    return "\n\n".join(parts)
 
 
 def kind_of(name: str, head: bytes) -> DocumentKind | None:

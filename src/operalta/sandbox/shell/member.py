@@ -177,15 +177,17 @@ class Member:
             await asyncio.gather(*work, return_exceptions=True)
             await asyncio.shield(self.end())
         kept, left_out = said.output.kept
+        # What a command that was ended had begun to hand back does not count.
+        counts = said if ending is Ending.FINISHED else _Said(said.output)
         return Report(
             ending,
-            said.code if ending is Ending.FINISHED else None,
+            counts.code,
             kept,
             left_out,
             time.monotonic() - began,
-            said.changed if ending is Ending.FINISHED else {},
-            tuple(said.removed) if ending is Ending.FINISHED else (),
-            tuple(said.not_returned) if ending is Ending.FINISHED else (),
+            counts.changed,
+            tuple(counts.removed),
+            tuple(counts.not_returned),
         )
 
     async def end(self) -> None:

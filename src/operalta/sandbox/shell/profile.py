@@ -1,4 +1,4 @@
-"""How a sandbox is set up: the options of bubblewrap, and what Landlock leaves open within. No input or output.
+"""How a sandbox is set up: the options of bubblewrap, and what Landlock leaves open within.
 
 Everything that can be written is a file system in memory, made for this sandbox and gone with it; no folder of the
 host can be written, so there is no place from which a link could lead a later mount astray. What can be read is the

@@ -15,7 +15,7 @@ from operalta.kernel.errors import InvalidInput
 from operalta.kernel.ids import FileId
 from operalta.web.api.models import REFUSALS, USUAL_PAGE_SIZE, Body, Cursor, Listing, PageSize, Shown
 from operalta.web.entry import CompanyEntry, InCompany
-from operalta.web.transfers import attachment, read_again, read_upload
+from operalta.web.transfers import attachment, read_again, read_brought, read_upload
 from operalta.workspace.files import deletion, service
 from operalta.workspace.files.documents import Reading as FileReading
 from operalta.workspace.files.documents import reading_of
@@ -167,7 +167,7 @@ async def upload(entry: Uploading) -> StoredFile:
     sent = await read_upload(entry.request)
     async with entry.scope() as scope:
         stored = await service.upload(scope, entry.services.files, sent.path, sent.content)
-    await read_again(entry, stored.id)
+    await read_brought(entry, stored, sent.content)
     return StoredFile.model_validate(stored)
 
 

@@ -17,7 +17,7 @@ from operalta.sandbox.errors import NoSuchFile
 from operalta.web.entry import CompanyEntry, InCompany
 from operalta.web.presentation import form_errors, go_to, page
 from operalta.web.problems import status_of
-from operalta.web.transfers import attachment, read_again, read_upload
+from operalta.web.transfers import attachment, read_again, read_brought, read_upload
 from operalta.workspace.errors import FileDamaged, NotText
 from operalta.workspace.files import deletion, documents, service
 from operalta.workspace.files.file_store import FileStore
@@ -54,7 +54,7 @@ async def upload(entry: Uploading) -> Response:
         sent = await read_upload(entry.request)
         async with entry.scope() as scope:
             stored = await service.upload(scope, entry.services.files, sent.path, sent.content)
-        await read_again(entry, stored.id)
+        await read_brought(entry, stored, sent.content)
     except _SHOWN_IN_THE_FORM as refusal:
         return await _files_page(entry, "", "", refusal)
     return go_to(f"/c/{entry.company}/files/{stored.id}", "saved")

@@ -14,6 +14,7 @@ from operalta.db.scope import Scope
 from operalta.kernel.errors import Refusal
 from operalta.kernel.ids import FileId
 from operalta.sandbox.errors import KindNotRead, NoSuchFile
+from operalta.sandbox.reading import rules
 from operalta.sandbox.reading.rules import DocumentText
 from operalta.terms.registry import upholds
 from operalta.workspace.files import store as rows
@@ -41,15 +42,26 @@ class Reading:
 
 @upholds("5.4.3")
 async def read_again(open_scope: OpenScope, store: FileStore, read: ReadDocument, file_id: FileId) -> None:
-    """Read the present version of a file and write down what it says, or why it was not read.
+    """Read the present version of a file as `read_brought` does.
 
-    Texts, whose words are known already, and kinds that are not read stay as they are. Where the file has changed or
-    gone meanwhile, nothing is written. Raise NoSuchFile, FileDamaged before anything is read.
+    Raise NoSuchFile, FileDamaged before anything is read.
     """
     async with open_scope() as scope:
         require(scope, Permission.FILES_WRITE)
         file = await present_file(scope, store, file_id)
         content = await store.read_version(scope.company, file.id, file.version, file.content)
+    await read_brought(open_scope, store, read, file, content)
+
+
+@upholds("5.4.3")
+async def read_brought(
+    open_scope: OpenScope, store: FileStore, read: ReadDocument, file: StoredFile, content: bytes
+) -> None:
+    """Read a file whose present bytes are at hand and write down what it says, or why it was not read.
+
+    Texts, whose words are known already, and kinds that are not read stay as they are. Where the file has changed or
+    gone meanwhile, nothing is written.
+    """
     if text_in(file.path, content) is not None:
         return
     passages: list[Passage] = []
@@ -60,7 +72,7 @@ async def read_again(open_scope: OpenScope, store: FileStore, read: ReadDocument
     except Refusal as refusal:
         reading = Reading({}, (), cut=False, refusal=refusal.public_text)
     else:
-        passages = [_as_passage(document, position) for position in range(len(document.passages))]
+        passages = [_kept_passage(found) for found in document.passages]
         reading = Reading(dict(document.facts), document.notes, cut=document.cut, refusal=None)
     async with open_scope() as scope:
         await _keep(scope, store, file, passages, reading)
@@ -94,7 +106,6 @@ async def _keep(scope: Scope, store: FileStore, read: StoredFile, passages: list
     await rows.note_reading(scope, file.id, kept)
 
 
-def _as_passage(document: DocumentText, position: int) -> Passage:
-    found = document.passages[position]
+def _kept_passage(found: rules.Passage) -> Passage:
     heading = " · ".join(part for part in (found.place, found.heading) if part)
     return Passage(heading[:LONGEST_HEADING], found.body)

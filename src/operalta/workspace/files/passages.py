@@ -37,18 +37,6 @@ def passages_of(text: str, *, markdown: bool) -> list[Passage]:
     return made
 
 
-def text_of(passages: list[Passage]) -> str:
-    """Return passages as one text, each heading once above what stands under it."""
-    parts: list[str] = []
-    heading = ""
-    for passage in passages:
-        if passage.heading != heading:
-            heading = passage.heading
-            parts += [heading] if heading else []
-        parts.append(passage.body)
-    return "\n\n".join(parts)
-
-
 def _sections(text: str, *, markdown: bool) -> Iterator[tuple[str, list[str]]]:
     heading = ""
     paragraphs: list[str] = []

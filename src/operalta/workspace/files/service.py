@@ -14,6 +14,7 @@ from operalta.kernel.errors import InvalidInput
 from operalta.kernel.ids import FileId, new_id
 from operalta.sandbox.errors import NoSuchFile
 from operalta.sandbox.files import Workspace
+from operalta.sandbox.reading.rules import text_of
 from operalta.terms.registry import upholds
 from operalta.workspace.errors import FileChangedMeanwhile, NameInTheWay, NotText
 from operalta.workspace.files import store as rows
@@ -26,7 +27,6 @@ from operalta.workspace.files.keeping import (
     write_passages,
     write_rows,
 )
-from operalta.workspace.files.passages import text_of
 from operalta.workspace.files.rules import (
     Content,
     Download,
@@ -217,7 +217,7 @@ async def read_text(scope: Scope, store: FileStore, path: str, limit: int = LONG
     if not passages:
         raise NotText
     reading = await rows.reading_of(scope, file.id)
-    text = text_of(passages)
+    text = text_of((passage.heading, passage.body) for passage in passages)
     return FileText(file, text[:limit], len(text) <= limit and not (reading and reading["cut"]))
 
 

@@ -8,6 +8,9 @@ from .answer import Answer, Note, Reason, Refused
 from .archive import Archive, resolved
 from .xml import Attributes, ignore, read_xml
 
+REPEATED = "Fallback"
+"""The element with the same once more, for older programs."""
+
 _MACROS = ("vbaproject.bin", "vbadata.xml", "macrosheets/", "activex/")
 _OBJECTS = ("/charts/", "/diagrams/", "/ink/", "/model3d/")
 _EMBEDDED = "/embeddings/"

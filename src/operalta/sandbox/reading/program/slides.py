@@ -2,7 +2,7 @@
 
 from . import limits
 from .answer import Answer, Note, Reason, Refused
-from .office import Blocks, Document, add_marked
+from .office import REPEATED, Blocks, Document, add_marked
 from .xml import Attributes, ignore, read_xml
 
 _TITLES = frozenset({"title", "ctrTitle"})
@@ -26,7 +26,7 @@ def read_slides(content: bytes, answer: Answer) -> None:
 
 def _read_slide(document: Document, part: str, number: int, answer: Answer) -> None:
     slide = _Shapes()
-    read_xml(document.archive.pieces(part), slide.start, slide.end, slide.text)
+    read_xml(document.archive.pieces(part), slide.start, slide.end, slide.text, without=REPEATED)
     hidden = " (hidden)" if slide.is_hidden else ""
     answer.heading("")
     answer.begin(place=f"slide {number}{hidden}")
@@ -36,7 +36,7 @@ def _read_slide(document: Document, part: str, number: int, answer: Answer) -> N
     for relation in document.relations(part):
         if relation.kind == "notesSlide":
             notes = _Shapes()
-            read_xml(document.archive.pieces(relation.part), notes.start, notes.end, notes.text)
+            read_xml(document.archive.pieces(relation.part), notes.start, notes.end, notes.text, without=REPEATED)
             add_marked(answer, "Notes", [*notes.title, *notes.paragraphs])
         elif relation.kind == "comments":
             remarks = _Remarks()
@@ -70,12 +70,8 @@ class _Shapes:
         self._words: list[str] = []
         self._holds = ""
         self._takes_text = False
-        self._silent = 0
 
     def start(self, tag: str, given: Attributes) -> None:
-        if self._silent or tag == "Fallback":
-            self._silent += 1
-            return
         self._takes_text = tag == "t"
         if tag in {"sld", "notes"}:
             self.is_hidden = given.get("show") in {"0", "false"}
@@ -89,9 +85,6 @@ class _Shapes:
             self._blocks.start(tag)
 
     def end(self, tag: str) -> None:
-        if self._silent:
-            self._silent -= 1
-            return
         self._takes_text = False
         if tag == "p":
             text = "".join(self._words).strip()

@@ -2,7 +2,7 @@
 
 from . import limits
 from .answer import Answer, Note, Reason, Refused
-from .office import Blocks, Document
+from .office import REPEATED, Blocks, Document
 from .xml import Attributes, ignore, read_xml
 
 _OFF = frozenset({"0", "false", "off"})
@@ -22,7 +22,7 @@ def read_word(content: bytes, answer: Answer) -> None:
             read_xml(document.archive.pieces(relation.part), styles.start, styles.end, ignore)
             break
     body = _Paragraphs(answer, styles)
-    read_xml(document.archive.pieces(document.main), body.start, body.end, body.text)
+    read_xml(document.archive.pieces(document.main), body.start, body.end, body.text, without=REPEATED)
     if not body.is_document:
         raise Refused(Reason.DAMAGED)
     for relation in relations:
@@ -32,7 +32,7 @@ def read_word(content: bytes, answer: Answer) -> None:
             answer.heading("")
             answer.begin(place=place.lower())
             aside = _Paragraphs(answer, styles, mark=place.removesuffix("s"))
-            read_xml(document.archive.pieces(relation.part), aside.start, aside.end, aside.text)
+            read_xml(document.archive.pieces(relation.part), aside.start, aside.end, aside.text, without=REPEATED)
 
 
 class _Styles:
@@ -84,15 +84,11 @@ class _Paragraphs:
         self._mark = mark
         self._blocks = Blocks(answer.add)
         self._open: list[_Paragraph] = []
-        self._silent = 0
         self._takes_text = False
         self._is_hidden = False
         self._describes = 0
 
     def start(self, tag: str, given: Attributes) -> None:
-        if self._silent or tag == "Fallback":
-            self._silent += 1  # the same once more, for older programs
-            return
         self._takes_text = tag == "t" and not self._is_hidden
         if tag == "p":
             self._open.append(_Paragraph())
@@ -112,9 +108,6 @@ class _Paragraphs:
             self._blocks.start(tag)
 
     def end(self, tag: str) -> None:
-        if self._silent:
-            self._silent -= 1
-            return
         self._takes_text = False
         if tag == "p" and self._open:
             self._finish(self._open.pop())

@@ -11,7 +11,7 @@ from typing import Any
 from . import calling, connecting, gaining, reaching
 from .registry import ATTEMPTS
 
-HELD = (OSError, ValueError, AttributeError, KeyError)
+HELD = (OSError, ValueError)
 
 
 def main() -> None:

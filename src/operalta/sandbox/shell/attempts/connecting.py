@@ -108,8 +108,8 @@ def _typing(_: dict[str, Any]) -> object:
 
 
 @attempt("find the server's shared memory")
-def _shared_memory(planted: dict[str, Any]) -> object:
-    return [name for name in os.listdir("/dev/shm") if planted["word"] in name or name]
+def _shared_memory(_: dict[str, Any]) -> object:
+    return os.listdir("/dev/shm")
 
 
 @attempt("find the server's System V memory")
