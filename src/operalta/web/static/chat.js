@@ -125,6 +125,7 @@ const handlers = {
     fetchCard(run, body.approval_id);
   },
   tool_output: (run, body) => {
+    setState(cardOf(run, body), "Running", "info");
     Object.assign(cardOf(run, body), { open: true }).querySelector("[data-wrote]").append(body.text);
   },
   tool_result: (run, body) => {
