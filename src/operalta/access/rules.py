@@ -28,6 +28,11 @@ class Permission(StrEnum):
     APPROVALS_READ = "approvals:read"
     APPROVALS_DECIDE = "approvals:decide"
     AUDIT_READ = "audit:read"
+    KEYS_USE = "keys:use"
+    KEYS_MANAGE = "keys:manage"
+    INTEGRATIONS_READ = "integrations:read"
+    INTEGRATIONS_CONNECT = "integrations:connect"
+    INTEGRATIONS_MANAGE = "integrations:manage"
 
 
 class CompanyKind(StrEnum):
@@ -61,12 +66,15 @@ READING = OBSERVING | {
     Permission.AGENTS_READ,
     Permission.AGENTS_RUN,
     Permission.APPROVALS_READ,
+    Permission.KEYS_USE,
+    Permission.INTEGRATIONS_READ,
 }
 WORKING = READING | {
     Permission.MEMORY_WRITE,
     Permission.FILES_WRITE,
     Permission.WEB_FETCH,
     Permission.APPROVALS_DECIDE,
+    Permission.INTEGRATIONS_CONNECT,
 }
 DEALING = WORKING | {Permission.METRICS_WRITE, Permission.AUDIT_READ}
 

@@ -17,6 +17,7 @@ SCHEMAS = (
     "agents",
     "assurance",
     "audit",
+    "credentials",  # API keys, sealed secrets, connections and integrations
     "delivery",
     "elevated",  # functions for scheduled work and for support, each with its purpose
     "identity",
@@ -77,7 +78,7 @@ SIGNIN = Rights(
 
 # ── People who are signed in, alone or in a company ───────────────────────────────────────────────────
 WEB = Rights(
-    schemas="agents assurance audit delivery identity sandbox scope tenancy workspace",
+    schemas="agents assurance audit credentials delivery identity sandbox scope tenancy workspace",
     tables={
         "agents.agents": "SELECT, UPDATE (directories, instructions, limits, name, purpose, tools, updated_at)",
         "agents.approvals": "SELECT, UPDATE (decided_at, decided_by, decided_session, decision)",
@@ -169,7 +170,7 @@ WEB = Rights(
 
 # ── Agents at work: what their person may, and the notes of their run ─────────────────────────────────
 WORKER = Rights(
-    schemas="agents audit identity sandbox scope tenancy workspace",
+    schemas="agents audit credentials identity sandbox scope tenancy workspace",
     tables={
         "agents.agents": "SELECT",
         "agents.approvals": (

@@ -9,7 +9,7 @@ BEGIN
         FROM pg_catalog.pg_proc AS function JOIN pg_catalog.pg_namespace AS space ON space.oid = function.pronamespace
         -- What an earlier run handed over is no longer the owner's to change; the policy check watches over it.
         WHERE function.proowner <> 'operalta_definer'::regrole AND (space.nspname IN ('scope', 'access', 'signin', 'elevated', 'identity', 'tenancy', 'audit', 'delivery',
-                'workspace', 'agents', 'sandbox', 'assurance')
+                'workspace', 'agents', 'sandbox', 'assurance', 'credentials')
             OR (space.nspname = 'jobs' AND function.proname = 'defer_task'))
     LOOP
         EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', routine.name);

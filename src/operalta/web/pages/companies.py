@@ -66,6 +66,11 @@ _LABELS = {
     Permission.APPROVALS_READ: "See approvals",
     Permission.APPROVALS_DECIDE: "Decide approvals",
     Permission.AUDIT_READ: "Read the audit log",
+    Permission.KEYS_USE: "Make API keys of one's own",
+    Permission.KEYS_MANAGE: "Make and revoke the company's API keys",
+    Permission.INTEGRATIONS_READ: "See integrations",
+    Permission.INTEGRATIONS_CONNECT: "Connect accounts of one's own",
+    Permission.INTEGRATIONS_MANAGE: "Switch integrations on and off",
 }
 
 

@@ -1,0 +1,2 @@
+-- Api keys.
+SELECT 1;

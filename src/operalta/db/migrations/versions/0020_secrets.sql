@@ -1,0 +1,2 @@
+-- Secrets.
+SELECT 1;

@@ -1,0 +1,2 @@
+-- Connections.
+SELECT 1;
