@@ -39,6 +39,8 @@ from operalta.sealing.keys import RootKeys
 from operalta.sealing.signing import SigningKeyRing, SigningPurpose
 from operalta.settings import DatabaseRole, Settings, SignUp
 from operalta.tenancy import inventory as tenancy_inventory
+from operalta.vault import inventory as vault_inventory
+from operalta.vault.api_keys.noted_uses import NotedUses
 from operalta.web.application import make_application
 from operalta.web.services import Services
 from operalta.workspace import inventory as workspace_inventory
@@ -80,6 +82,7 @@ def build(settings: Settings) -> FastAPI:
         files=FileStore(settings.workspaces_path, FileLimits(file_bytes=settings.upload_limit_bytes)),
         documents=DocumentReader(lambda: read_state(settings.shell_state_file).available),
         audit_keys=SigningKeyRing(settings.var / "signing-keys", roots, SigningPurpose.AUDIT),
+        key_uses=NotedUses(),
     )
 
     @contextlib.asynccontextmanager
@@ -117,6 +120,7 @@ def inventory() -> tuple[InventoryEntry, ...]:
         identity_inventory,
         tenancy_inventory,
         workspace_inventory,
+        vault_inventory,
         agents_inventory,
         assurance_inventory,
     )

@@ -58,6 +58,27 @@ class StaffRole(StrEnum):
     AUDITOR = "auditor"
 
 
+KEY_SCOPES = frozenset(
+    {
+        Permission.COMPANY_READ,
+        Permission.MEMBERS_READ,
+        Permission.MEMORY_READ,
+        Permission.MEMORY_WRITE,
+        Permission.METRICS_READ,
+        Permission.METRICS_WRITE,
+        Permission.FILES_READ,
+        Permission.FILES_WRITE,
+        Permission.AGENTS_READ,
+        Permission.AGENTS_RUN,
+        Permission.WEB_FETCH,
+        Permission.APPROVALS_READ,
+        Permission.AUDIT_READ,
+        Permission.INTEGRATIONS_READ,
+    }
+)
+"""What an API key can be given. People decide about members, roles, approvals, agents, keys and integrations, in a
+session of their own; no key does."""
+
 ALL = frozenset(Permission)
 OBSERVING = frozenset({Permission.COMPANY_READ, Permission.MEMORY_READ, Permission.METRICS_READ})
 READING = OBSERVING | {
@@ -134,8 +155,12 @@ def permissions_of(kind: str | None, role: str | None) -> frozenset[Permission]:
 
 
 @upholds("2.5.0", "2.5.3")
-def decide(kind: str | None, role: str | None, permission: Permission) -> Allowed | Denied:
-    """Decide whether `role` in a company of `kind` holds `permission`."""
+def decide(
+    kind: str | None, role: str | None, permission: Permission, scopes: frozenset[str] | None = None
+) -> Allowed | Denied:
+    """Decide whether `role` in a company of `kind` holds `permission`, and so does a key where `scopes` are given."""
+    if scopes is not None and permission not in scopes:
+        return Denied(f"the key does not have the scope {permission}")
     if permission in permissions_of(kind, role):
         return Allowed()
     return Denied(f"role {role or 'none'} in a company of kind {kind or 'none'} does not hold {permission}")

@@ -56,7 +56,8 @@ _QUEUE_SEQUENCES = """
     jobs.procrastinate_workers_id_seq
 """
 _SCOPE_READING = """
-    scope_company scope_company_kind scope_is_operator scope_kind scope_person scope_role scope_run scope_session
+    scope_company scope_company_kind scope_is_operator scope_key scope_kind scope_person scope_reader scope_role
+    scope_run scope_session session_person
 """
 
 # ── Visitors who sign in: narrow functions, no table at all ───────────────────────────────────────────
@@ -88,8 +89,8 @@ WEB = Rights(
         ),
         "agents.run_events": "SELECT",
         "agents.runs": (
-            "SELECT (agent_id, attempts, company_id, conversation_id, created_at, failure, finished_at, id, "
-            "message_id, parent_run_id, person_id, private_to, route, session_id, started_at, status, "
+            "SELECT (agent_id, api_key_id, attempts, company_id, conversation_id, created_at, failure, finished_at, "
+            "id, message_id, parent_run_id, person_id, private_to, route, session_id, started_at, status, "
             "stop_requested_at), UPDATE (stop_requested_at)"
         ),
         "agents.tool_calls": "SELECT",
@@ -101,6 +102,11 @@ WEB = Rights(
         "audit.heads": "SELECT",
         "audit.leaves": "SELECT",
         "audit.nodes": "SELECT",
+        "credentials.api_keys": (
+            "SELECT (addresses, company_id, created_at, created_by, expires_at, holder_id, id, is_held, kind, "
+            "last_used_at, last_used_from, name, previous_expires_at, previous_shown, refused_at, revoked_at, "
+            "revoked_by, rotated_at, scopes, shown)"
+        ),
         "delivery.outbox": "SELECT",
         "identity.authenticators": "SELECT (confirmed_at, created_at, id, last_used_at, name, person_id)",
         "identity.passkeys": "SELECT (created_at, id, last_used_at, name, person_id)",
@@ -130,8 +136,8 @@ WEB = Rights(
             "size, version)"
         ),
         "workspace.messages": (
-            "SELECT, INSERT (author_kind, body, company_id, conversation_id, id, idempotency_key, person_id, "
-            "private_to, run_id)"
+            "SELECT, INSERT (api_key_id, author_kind, body, company_id, conversation_id, id, idempotency_key, "
+            "person_id, private_to, run_id)"
         ),
         "workspace.metric_points": (
             "SELECT, INSERT (company_id, metric_id, note, on_date, recorded_by, run_id, value), "
@@ -153,12 +159,13 @@ WEB = Rights(
     functions={
         "agents": "resume_run start_run",
         "audit": "append chain_state",
+        "credentials": "make_api_key note_key_use revoke_api_key rotate_api_key",
         "delivery": "note_receipt send_invitation send_verification",
         "identity": "end_sessions own_password_changed_at own_staff_roles",
         "scope": """
-            colleagues company_permitting is_company_member_with_role may may_grant open_person_scope open_scope
-            open_staff_scope part prepare recently_proved roles_permitted scope_company scope_is_operator scope_kind
-            scope_person scope_run scope_session
+            colleagues company_permitting is_company_member_with_role may may_grant open_key_scope open_person_scope
+            open_scope open_staff_scope part prepare recently_proved roles_permitted scope_company scope_is_operator
+            scope_key scope_kind scope_person scope_reader scope_run scope_session session_person
         """,
         "tenancy": """
             accept_invitation companies_for_staff end_staff_access found_company leave my_companies open_staff_access
@@ -170,7 +177,7 @@ WEB = Rights(
 
 # ── Agents at work: what their person may, and the notes of their run ─────────────────────────────────
 WORKER = Rights(
-    schemas="agents audit credentials identity sandbox scope tenancy workspace",
+    schemas="agents audit identity sandbox scope tenancy workspace",
     tables={
         "agents.agents": "SELECT",
         "agents.approvals": (
@@ -181,8 +188,8 @@ WORKER = Rights(
         "agents.grants": "SELECT",
         "agents.run_events": "SELECT, INSERT (body, company_id, kind, private_to, run_id, sequence)",
         "agents.runs": (
-            "SELECT (agent_id, attempts, company_id, conversation_id, created_at, failure, finished_at, id, "
-            "message_id, parent_run_id, person_id, private_to, route, session_id, started_at, status, "
+            "SELECT (agent_id, api_key_id, attempts, company_id, conversation_id, created_at, failure, finished_at, "
+            "id, message_id, parent_run_id, person_id, private_to, route, session_id, started_at, status, "
             "stop_requested_at), UPDATE (failure, finished_at, status)"
         ),
         "agents.tool_calls": (
@@ -204,8 +211,8 @@ WORKER = Rights(
             "size, version)"
         ),
         "workspace.messages": (
-            "SELECT, INSERT (author_kind, body, company_id, conversation_id, id, idempotency_key, person_id, "
-            "private_to, run_id)"
+            "SELECT, INSERT (api_key_id, author_kind, body, company_id, conversation_id, id, idempotency_key, "
+            "person_id, private_to, run_id)"
         ),
         "workspace.metric_points": (
             "SELECT, INSERT (company_id, metric_id, note, on_date, recorded_by, run_id, value), "
@@ -228,7 +235,7 @@ WORKER = Rights(
         "audit": "append",
         "scope": """
             colleagues company_permitting is_company_member_with_role may open_run_scope part roles_permitted
-            scope_company scope_kind scope_person scope_run
+            scope_company scope_key scope_kind scope_person scope_reader scope_run
         """,
         "workspace": "search_passages search_records",
     },

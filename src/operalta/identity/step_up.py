@@ -26,6 +26,8 @@ class SensitiveOperation(StrEnum):
     TRANSFER_OWNERSHIP = "hand the company over"
     VISIT_AS_STAFF = "visit a company as staff"
     CHANGE_AGENT_TOOLS = "change what an agent may use"
+    MAKE_API_KEY = "make an API key"
+    ROTATE_API_KEY = "give an API key another secret"
 
 
 @upholds("2.2.3")

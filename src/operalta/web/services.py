@@ -17,6 +17,7 @@ from operalta.sandbox.reading.reader import DocumentReader
 from operalta.sandbox.shell.state import ShellState, read_state
 from operalta.sealing.signing import SigningKeyRing
 from operalta.settings import Settings
+from operalta.vault.api_keys.noted_uses import NotedUses
 from operalta.workspace.files.file_store import FileStore
 
 
@@ -38,6 +39,7 @@ class Services:
     files: FileStore
     documents: DocumentReader
     audit_keys: SigningKeyRing
+    key_uses: NotedUses
 
     def shell_state(self) -> ShellState:
         """Tell what the worker found out about the sandbox for commands."""
