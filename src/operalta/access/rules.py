@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 
 from operalta.terms.registry import upholds
 
@@ -78,6 +79,18 @@ KEY_SCOPES = frozenset(
 )
 """What an API key can be given. People decide about members, roles, approvals, agents, keys and integrations, in a
 session of their own; no key does."""
+
+SCOPES_INCLUDE = MappingProxyType(
+    {
+        Permission.MEMORY_WRITE: frozenset({Permission.MEMORY_READ}),
+        Permission.METRICS_WRITE: frozenset({Permission.METRICS_READ}),
+        Permission.FILES_WRITE: frozenset({Permission.FILES_READ}),
+        # A run looks its own questions up.
+        Permission.AGENTS_RUN: frozenset({Permission.AGENTS_READ, Permission.APPROVALS_READ}),
+        Permission.APPROVALS_READ: frozenset({Permission.AGENTS_READ}),
+    }
+)
+"""What a scope cannot do without, and brings with it: as in every role template, who writes also reads."""
 
 ALL = frozenset(Permission)
 OBSERVING = frozenset({Permission.COMPANY_READ, Permission.MEMORY_READ, Permission.METRICS_READ})

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from operalta.access.rules import KEY_SCOPES, Permission
+from operalta.access.rules import KEY_SCOPES, SCOPES_INCLUDE, Permission
 from operalta.kernel.errors import InvalidInput
 from operalta.kernel.ids import ApiKeyId, PersonId
 
@@ -108,7 +108,10 @@ def digest_of(text: str) -> bytes:
 
 
 def checked_scopes(names: Collection[str], offered: frozenset[Permission]) -> list[str]:
-    """Return the scopes, sorted. Raise InvalidInput for none, one that is unknown, or one that is not `offered`."""
+    """Return the scopes with those that they include, sorted.
+
+    Raise InvalidInput for none, one that is unknown, or one that is not `offered`.
+    """
     wanted = set(names)
     unknown = sorted(wanted - {scope.value for scope in KEY_SCOPES})
     if unknown:
@@ -118,6 +121,8 @@ def checked_scopes(names: Collection[str], offered: frozenset[Permission]) -> li
     above = sorted(wanted - {scope.value for scope in offered})
     if above:
         raise InvalidInput(f"Your role does not hold {above[0]}, so no key of yours can.", field="scopes")
+    for scope, included in SCOPES_INCLUDE.items():
+        wanted |= {each.value for each in included} if scope.value in wanted else set()
     return sorted(wanted)
 
 
