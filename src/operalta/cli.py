@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from operalta import __version__
+from operalta.operations.api_key_commands import api_key_commands
 from operalta.operations.people_commands import people_commands
 from operalta.settings import SettingsError, load_settings
 
@@ -30,6 +31,7 @@ application = typer.Typer(
 audit_commands = typer.Typer(help="The audit log.", no_args_is_help=True)
 application.add_typer(audit_commands, name="audit")
 application.add_typer(people_commands, name="people")
+application.add_typer(api_key_commands, name="api-keys")
 
 PROJECT = Path(__file__).resolve().parents[2]
 FAULT_FOUND = 3
@@ -42,9 +44,9 @@ def main() -> None:
 
     from operalta.db.errors import DatabaseOutOfReach, PolicyGaps, SchemaFromTheFuture
     from operalta.operations.deployment import AlreadyRunning, CannotStart
-    from operalta.operations.people import CannotHelp
     from operalta.operations.privileges import CannotLeaveRoot
     from operalta.operations.servers import ServerFailed
+    from operalta.operations.support import CannotHelp
 
     try:
         application()

@@ -75,6 +75,23 @@ async def _done(cursor: psycopg.AsyncCursor[Row]) -> bool:
     return row is not None and row["done"]
 
 
+async def find_api_keys(connection: Connection, company: str, reason: str) -> list[Row]:
+    """Return the keys of a company, by its id or slug."""
+    cursor = await connection.execute(
+        "SELECT * FROM elevated.find_api_keys(%(company)s, %(reason)s)", {"company": company, "reason": reason}
+    )
+    return await cursor.fetchall()
+
+
+async def revoke_api_key(connection: Connection, key: UUID, reason: str) -> bool:
+    """End a key. False: no live one has this id."""
+    cursor = await connection.execute(
+        "SELECT elevated.revoke_api_key(%(key)s, %(reason)s) AS done", {"key": key, "reason": reason}
+    )
+    row = await cursor.fetchone()
+    return row is not None and row["done"]
+
+
 async def _number(cursor: psycopg.AsyncCursor[Row]) -> int | None:
     row = await cursor.fetchone()
     return None if row is None else row["number"]
