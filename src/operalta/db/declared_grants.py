@@ -156,7 +156,7 @@ WEB = Rights(
     functions={
         "agents": "resume_run start_run",
         "audit": "append chain_state",
-        "credentials": "keep_secret open_secret remove_secret replace_secret",
+        "credentials": "hold_company_key keep_secret open_secret remove_secret replace_secret",
         "delivery": "note_receipt send_invitation send_verification",
         "identity": "end_sessions own_password_changed_at own_staff_roles",
         "scope": """
@@ -233,7 +233,7 @@ WORKER = Rights(
     },
     functions={
         "audit": "append",
-        "credentials": "keep_secret open_secret remove_secret replace_secret",
+        "credentials": "hold_company_key keep_secret open_secret remove_secret replace_secret",
         "scope": """
             colleagues company_permitting is_company_member_with_role may open_run_scope part roles_permitted
             scope_company scope_kind scope_person scope_run

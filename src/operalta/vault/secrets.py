@@ -67,5 +67,6 @@ class Secrets:
     async def _sealed(self, scope: Scope, secret: UUID, revision: int, plaintext: bytes) -> bytes:
         if not 0 < len(plaintext) <= LARGEST_PLAINTEXT_BYTES:
             raise SecretTooLarge
+        await store.hold_company_key(scope)
         # A company's first key is made here, which waits for the disk.
         return await asyncio.to_thread(self._envelope.seal, scope.company, location_of(secret, revision), plaintext)
