@@ -256,6 +256,29 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print the parts
 
 
 @application.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False) -> None:
+    """Tell what is wrong with settings, secrets, permissions, versions, servers and sandbox, and how to mend each.
+
+    It only looks. Ends with 3 where something is wrong, 4 where something could not be checked and nothing is wrong.
+
+    Example: operalta doctor --json
+    """
+    from operalta.operations.doctor import Verdict, examine
+
+    found = examine()
+    if as_json:
+        print(json.dumps([asdict(each) for each in found], indent=2))
+    for each in () if as_json else found:
+        sign = {Verdict.WELL: "✓", Verdict.WRONG: "✗", Verdict.UNKNOWN: "?"}[each.verdict]
+        print(f"{sign} {each.part:12} {each.says}{f'{chr(10)}{16 * chr(32)}{each.mend}' if each.mend else ''}")
+    verdicts = {each.verdict for each in found}
+    if Verdict.WRONG in verdicts:
+        raise typer.Exit(FAULT_FOUND)
+    if Verdict.UNKNOWN in verdicts:
+        raise typer.Exit(COULD_NOT_CHECK)
+
+
+@application.command()
 def verify(
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the signed evidence.")] = None,
     clause: Annotated[list[str] | None, typer.Option(help="Only this clause; may be given more than once.")] = None,
