@@ -30,12 +30,12 @@ from operalta.identity.tokens import AccessTokens, issuer_name
 from operalta.jobs import inventory as jobs_inventory
 from operalta.kernel import logging
 from operalta.kernel.inventory import InventoryEntry
+from operalta.operations.root_keys import root_keys
 from operalta.sandbox import inventory as sandbox_inventory
 from operalta.sandbox.files import FileLimits
 from operalta.sandbox.reading.reader import DocumentReader
 from operalta.sandbox.shell.state import read_state
 from operalta.sealing import inventory as sealing_inventory
-from operalta.sealing.keys import RootKeys
 from operalta.sealing.signing import SigningKeyRing, SigningPurpose
 from operalta.settings import DatabaseRole, Settings, SignUp
 from operalta.tenancy import inventory as tenancy_inventory
@@ -54,7 +54,7 @@ TLS_1_2_SUITES = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 def build(settings: Settings) -> FastAPI:
     """Return the application of `settings`, everything in it connected when it starts and closed when it ends."""
-    roots = RootKeys.from_text(settings.secret("root-key"))
+    roots = root_keys(settings)
     tokens = AccessTokens(
         SigningKeyRing(settings.var / "signing-keys", roots, SigningPurpose.ACCESS_TOKEN),
         issuer=issuer_name(settings.base_url, settings.profile.value),

@@ -20,6 +20,7 @@ from operalta.jobs import maintenance
 from operalta.jobs.queue import make_queue
 from operalta.jobs.queue import work as work_queue
 from operalta.kernel import logging
+from operalta.operations.root_keys import root_keys
 from operalta.sandbox.errors import ShellUnavailable
 from operalta.sandbox.files import FileLimits
 from operalta.sandbox.reading.reader import DocumentReader
@@ -28,7 +29,6 @@ from operalta.sandbox.shell.rules import MEBIBYTE, CommandLimits
 from operalta.sandbox.shell.runner import CommandRunner
 from operalta.sandbox.shell.self_test import self_test
 from operalta.sandbox.shell.state import ShellState, state_of, write_state
-from operalta.sealing.keys import RootKeys
 from operalta.sealing.signing import SigningKeyRing, SigningPurpose
 from operalta.settings import DatabaseRole, Settings
 from operalta.workspace.files.file_store import FileStore
@@ -72,9 +72,7 @@ async def _work(settings: Settings) -> None:
     queue = make_queue(
         settings.database_dsn(DatabaseRole.DISPATCH), run_agent=runner.run, deliver_message=sender.deliver
     )
-    ring = SigningKeyRing(
-        settings.var / "signing-keys", RootKeys.from_text(settings.secret("root-key")), SigningPurpose.AUDIT
-    )
+    ring = SigningKeyRing(settings.var / "signing-keys", root_keys(settings), SigningPurpose.AUDIT)
     sealer = Sealer(pools[DatabaseRole.JOB], ring.current, HeadDirectory(settings.var / "audit-heads"))
 
     async def rescue() -> None:

@@ -46,7 +46,8 @@ def ada(servers: Servers) -> PhoneOwner:
 
 
 def through(servers: Servers, pools: Pools, provider: Provider, **changes: object) -> Sender:
-    return Sender(pools.job, sms_settings(servers, provider, **changes))
+    # Copied, since a local deployment has no public address; what is sent would be the same in production.
+    return Sender(pools.job, sms_settings(servers, provider).model_copy(update=changes))
 
 
 # ── What goes out, and what is kept ──────────────────────────────────────────────────────────────────────

@@ -68,7 +68,8 @@ def test_the_commands_say_what_they_did(servers: Servers, member: Member, monkey
     with servers.as_owner() as owner:
         row = owner.execute(
             "INSERT INTO credentials.api_keys (company_id, kind, name, scopes, holder_id, shown, created_by,"
-            " expires_at) VALUES (%s, 'personal', 'Notebook', '{memory:read}', %s, 'op_abcdefghijkl', %s, now() + interval '1 day')"
+            " expires_at) VALUES (%s, 'personal', 'Notebook', '{memory:read}', %s, 'op_abcdefghijkl', %s,"
+            " now() + interval '1 day')"
             " RETURNING id",
             (member.company_id, member.person_id, member.person_id),
         ).fetchone()

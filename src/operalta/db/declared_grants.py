@@ -107,6 +107,9 @@ WEB = Rights(
             "last_used_at, last_used_from, name, previous_expires_at, previous_shown, refused_at, revoked_at, "
             "revoked_by, rotated_at, scopes, shown)"
         ),
+        "credentials.secrets": (
+            "SELECT (belongs_to, company_id, created_at, id, key_version, kind, replaced_at, revision)"
+        ),
         "delivery.outbox": "SELECT",
         "identity.authenticators": "SELECT (confirmed_at, created_at, id, last_used_at, name, person_id)",
         "identity.passkeys": "SELECT (created_at, id, last_used_at, name, person_id)",
@@ -159,7 +162,10 @@ WEB = Rights(
     functions={
         "agents": "resume_run start_run",
         "audit": "append chain_state",
-        "credentials": "make_api_key note_key_use revoke_api_key rotate_api_key",
+        "credentials": """
+            hold_company_key keep_secret make_api_key note_key_use open_secret remove_secret replace_secret
+            revoke_api_key rotate_api_key
+        """,
         "delivery": "note_receipt send_invitation send_verification",
         "identity": "end_sessions own_password_changed_at own_staff_roles",
         "scope": """
@@ -177,7 +183,7 @@ WEB = Rights(
 
 # ── Agents at work: what their person may, and the notes of their run ─────────────────────────────────
 WORKER = Rights(
-    schemas="agents audit identity sandbox scope tenancy workspace",
+    schemas="agents audit credentials identity sandbox scope tenancy workspace",
     tables={
         "agents.agents": "SELECT",
         "agents.approvals": (
@@ -195,6 +201,9 @@ WORKER = Rights(
         "agents.tool_calls": (
             "SELECT, INSERT (arguments_sha256, call_id, company_id, private_to, run_id, tool), "
             "UPDATE (done_at, result, status)"
+        ),
+        "credentials.secrets": (
+            "SELECT (belongs_to, company_id, created_at, id, key_version, kind, replaced_at, revision)"
         ),
         "identity.people": "SELECT (created_at, email, id, is_operator, name, verified_at)",
         "sandbox.egress_log": (
@@ -233,6 +242,7 @@ WORKER = Rights(
     },
     functions={
         "audit": "append",
+        "credentials": "hold_company_key keep_secret open_secret remove_secret replace_secret",
         "scope": """
             colleagues company_permitting is_company_member_with_role may open_run_scope part roles_permitted
             scope_company scope_key scope_kind scope_person scope_reader scope_run

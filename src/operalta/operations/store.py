@@ -24,6 +24,15 @@ def keep_operator_link(connection: psycopg.Connection[Any], digest: bytes) -> No
     )
 
 
+def revision(connection: psycopg.Connection[Any]) -> str | None:
+    """Return the number of the last migration, None in a database that holds nothing of ours."""
+    present = connection.execute("SELECT to_regclass('public.alembic_version') IS NOT NULL").fetchone()
+    if present is None or not present[0]:
+        return None
+    row = connection.execute("SELECT version_num FROM public.alembic_version").fetchone()
+    return None if row is None else row[0]
+
+
 async def take_definer_role(connection: Connection) -> None:
     """Act as the definer's role until the transaction ends; the owner alone may."""
     await connection.execute("SET LOCAL ROLE operalta_definer")

@@ -8,6 +8,9 @@ restored backup.
 import base64
 import binascii
 import secrets
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -25,6 +28,7 @@ from operalta.sealing.files import (
     replace_private,
 )
 from operalta.sealing.keys import KEY_BYTES, RootKeys
+from operalta.sealing.opened_keys import OpenedKeys
 
 _PURPOSE = "company-key"
 
@@ -53,14 +57,16 @@ class _KeyFile(BaseModel):
 
 
 class CompanyKeys:
-    """The companies' keys in `folder`. Nothing is cached: a dropped key is gone for every process at once.
+    """The companies' keys in `folder`. A dropped or changed key is noticed by every process at its next call.
 
-    Calls read or write a small file; those that write wait for the disk and belong off the event loop.
+    Calls read or write a small file; those that write wait for the disk and belong off the event loop. Unwrapped keys
+    are remembered for seconds, see `opened_keys`.
     """
 
     def __init__(self, folder: Path, roots: RootKeys) -> None:
         self._folder = folder
         self._roots = roots
+        self._opened: OpenedKeys[tuple[CompanyKey, ...]] = OpenedKeys()
         private_folder(folder)
 
     def newest(self, company: CompanyId) -> CompanyKey:
@@ -107,11 +113,34 @@ class CompanyKeys:
             keys = self._read(company)
             replace_private(self._path(company), self._encode(company, keys[-1:]))
 
-    def rewrap(self) -> int:
-        """Wrap all companies' keys with the root key in use; return how many files changed. Readers go on."""
+    def versions(self, company: CompanyId) -> tuple[int, ...]:
+        """Return the versions that still open, the oldest first; none where the company has no key, or none any more.
+
+        More than one says that a rotation has begun and not ended.
+        """
+        try:
+            self._refuse_gone(company)
+            return tuple(key.version for key in self._load(company).keys)
+        except (FileNotFoundError, CompanyKeyGone):
+            return ()
+
+    def roots(self) -> Counter[str]:
+        """Return how many companies' keys each root key wraps, by its id."""
+        found: Counter[str] = Counter()
+        for company in self.companies():
+            with suppress(FileNotFoundError):
+                found.update({key.root for key in self._load(company).keys})
+        return found
+
+    def rewrap(self, advance: Callable[[], None] = lambda: None) -> int:
+        """Wrap all companies' keys with the root key in use; return how many files changed. Readers go on.
+
+        `advance` is called once a company.
+        """
         changed = 0
         with locked(self._folder):
             for company in self.companies():
+                advance()
                 if any(key.root != self._roots.current.id for key in self._load(company).keys):
                     replace_private(self._path(company), self._encode(company, self._read(company)))
                     changed += 1
@@ -122,6 +151,7 @@ class CompanyKeys:
         with locked(self._folder):
             create_private(self._tombstone(company), b"")
             remove(self._path(company))
+        self._opened.forget(self._path(company))
 
     def companies(self) -> tuple[CompanyId, ...]:
         """Return the companies that have a key, dropped ones excepted."""
@@ -166,6 +196,16 @@ class CompanyKeys:
         return file
 
     def _read(self, company: CompanyId) -> tuple[CompanyKey, ...]:
+        path = self._path(company)
+        opened = self._opened.find(path)
+        if opened is None:
+            # Taken before the file is read: a change in between makes the next look read again.
+            mark = self._opened.mark(path)
+            opened = self._unwrapped(company)
+            self._opened.remember(path, mark, opened)
+        return opened
+
+    def _unwrapped(self, company: CompanyId) -> tuple[CompanyKey, ...]:
         keys: list[CompanyKey] = []
         for entry in self._load(company).keys:
             try:
