@@ -39,6 +39,7 @@ from operalta.sealing.keys import RootKeys
 from operalta.sealing.signing import SigningKeyRing, SigningPurpose
 from operalta.settings import DatabaseRole, Settings, SignUp
 from operalta.tenancy import inventory as tenancy_inventory
+from operalta.vault import inventory as vault_inventory
 from operalta.web.application import make_application
 from operalta.web.services import Services
 from operalta.workspace import inventory as workspace_inventory
@@ -116,6 +117,7 @@ def inventory() -> tuple[InventoryEntry, ...]:
         delivery_inventory,
         identity_inventory,
         tenancy_inventory,
+        vault_inventory,
         workspace_inventory,
         agents_inventory,
         assurance_inventory,

@@ -154,6 +154,8 @@ LAWS: Final[dict[str, tuple[Law, ...]]] = {
     ),
     "audit.events": (read("web", COMPANYS, May.AUDIT_READ),),
     "audit.leaves": (read("web", COMPANYS, May.AUDIT_READ),),
+    # Kept, replaced, opened and removed by functions alone; nobody reads the bytes.
+    "credentials.secrets": (read(BOTH, COMPANYS, May.INTEGRATIONS_READ, "-sealed"),),
     # ── Its memory ────────────────────────────────────────────────────────────────────────────────────
     "workspace.records": (
         read(BOTH, COMPANYS, May.MEMORY_READ),

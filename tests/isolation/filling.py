@@ -90,6 +90,9 @@ OF_COMPANY: Final[tuple[LiteralString, ...]] = (
         WHERE id = %(event)s""",
     """INSERT INTO agents.agents (company_id, id, slug, name, purpose, instructions)
         VALUES (%(company)s, %(agent)s, 'chief-of-staff', %(canary)s, %(canary)s, %(canary)s)""",
+    """INSERT INTO credentials.secrets (company_id, id, kind, belongs_to, sealed)
+        VALUES (%(company)s, gen_random_uuid(), 'service_api_key', gen_random_uuid(),
+            decode('0100000001', 'hex') || convert_to(rpad(%(canary)s, 60, '.'), 'UTF8'))""",
     """INSERT INTO workspace.records (company_id, id, kind, title, body, status, owner_id, recorded_by)
         VALUES (%(company)s, %(record)s, 'decision', %(canary)s || ' plan', %(canary)s, 'decided', %(founder)s,
             %(founder)s)""",

@@ -24,6 +24,7 @@ from operalta.sealing.errors import (
     WrongPlace,
 )
 from operalta.sealing.keys import RootKeys, new_root_key_text
+from operalta.sealing.opened_keys import OpenedKeys
 from tests.sealing.conftest import ROOT_TEXT
 
 COMPANY = CompanyId(UUID(int=1))
@@ -240,3 +241,49 @@ def test_concurrent_rotations_lose_no_version(tmp_path: Path, roots: RootKeys) -
 def test_ids_are_independent(envelope: Envelope) -> None:
     company = CompanyId(uuid4())
     assert envelope.open(company, PLACE, envelope.seal(company, PLACE, b"")) == b""
+
+
+def test_an_earlier_revision_put_back_is_refused(envelope: Envelope) -> None:
+    first = envelope.seal(COMPANY, replace(PLACE, revision=1), b"old")
+    second = envelope.seal(COMPANY, replace(PLACE, revision=2), b"new")
+    assert envelope.open(COMPANY, replace(PLACE, revision=2), second) == b"new"
+    with pytest.raises(WrongPlace):
+        envelope.open(COMPANY, replace(PLACE, revision=2), first)
+
+
+def test_remembered_keys_are_forgotten_with_their_file(tmp_path: Path, roots: RootKeys) -> None:
+    """Each change is made by another object, as another process would."""
+    folder = tmp_path / "company-keys"
+    here, there = CompanyKeys(folder, roots), CompanyKeys(folder, roots)
+    first = here.newest(COMPANY)
+    assert here.newest(COMPANY) is here.newest(COMPANY), "it is remembered"
+    assert there.rotate(COMPANY) == 2
+    assert here.newest(COMPANY).version == 2
+    assert here.version(COMPANY, 1) == first
+    there.retire(COMPANY)
+    with pytest.raises(CompanyKeyGone):
+        here.version(COMPANY, 1)
+    there.drop(COMPANY)
+    with pytest.raises(CompanyKeyGone):
+        here.newest(COMPANY)
+
+
+def test_a_tombstone_counts_while_the_key_file_is_still_there(tmp_path: Path, roots: RootKeys) -> None:
+    folder = tmp_path / "company-keys"
+    keys = CompanyKeys(folder, roots)
+    keys.newest(COMPANY)
+    (folder / f"{COMPANY}.gone").touch(mode=0o600)
+    with pytest.raises(CompanyKeyGone):
+        keys.newest(COMPANY)
+
+
+def test_what_is_remembered_is_bounded_in_number_and_time(tmp_path: Path) -> None:
+    paths = [tmp_path / str(number) for number in range(3)]
+    kept: OpenedKeys[str] = OpenedKeys(most=2)
+    for path in paths:
+        path.touch()
+        kept.remember(path, kept.mark(path), path.name)
+    assert [kept.find(path) for path in paths] == [None, "1", "2"]
+    over: OpenedKeys[str] = OpenedKeys(seconds=0)
+    over.remember(paths[0], over.mark(paths[0]), "0")
+    assert over.find(paths[0]) is None

@@ -105,7 +105,10 @@ class Action(StrEnum):
     CREDENTIAL_CREATED = "credential.created"
     CREDENTIAL_ROTATED = "credential.rotated"
     CREDENTIAL_REVOKED = "credential.revoked"
-    CREDENTIAL_OPENED = "credential.opened"
+    SECRET_KEPT = "secret.kept"  # noqa: S105 - the name of an event
+    SECRET_REPLACED = "secret.replaced"  # noqa: S105 - the name of an event
+    SECRET_REMOVED = "secret.removed"  # noqa: S105 - the name of an event
+    SECRET_OPENED = "secret.opened"  # noqa: S105 - the name of an event
     INTEGRATION_CHANGED = "integration.changed"
     KEY_ROTATED = "key.rotated"
 

@@ -101,6 +101,9 @@ WEB = Rights(
         "audit.heads": "SELECT",
         "audit.leaves": "SELECT",
         "audit.nodes": "SELECT",
+        "credentials.secrets": (
+            "SELECT (belongs_to, company_id, created_at, id, key_version, kind, replaced_at, revision)"
+        ),
         "delivery.outbox": "SELECT",
         "identity.authenticators": "SELECT (confirmed_at, created_at, id, last_used_at, name, person_id)",
         "identity.passkeys": "SELECT (created_at, id, last_used_at, name, person_id)",
@@ -153,6 +156,7 @@ WEB = Rights(
     functions={
         "agents": "resume_run start_run",
         "audit": "append chain_state",
+        "credentials": "keep_secret open_secret remove_secret replace_secret",
         "delivery": "note_receipt send_invitation send_verification",
         "identity": "end_sessions own_password_changed_at own_staff_roles",
         "scope": """
@@ -188,6 +192,9 @@ WORKER = Rights(
         "agents.tool_calls": (
             "SELECT, INSERT (arguments_sha256, call_id, company_id, private_to, run_id, tool), "
             "UPDATE (done_at, result, status)"
+        ),
+        "credentials.secrets": (
+            "SELECT (belongs_to, company_id, created_at, id, key_version, kind, replaced_at, revision)"
         ),
         "identity.people": "SELECT (created_at, email, id, is_operator, name, verified_at)",
         "sandbox.egress_log": (
@@ -226,6 +233,7 @@ WORKER = Rights(
     },
     functions={
         "audit": "append",
+        "credentials": "keep_secret open_secret remove_secret replace_secret",
         "scope": """
             colleagues company_permitting is_company_member_with_role may open_run_scope part roles_permitted
             scope_company scope_kind scope_person scope_run

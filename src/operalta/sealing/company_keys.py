@@ -25,6 +25,7 @@ from operalta.sealing.files import (
     replace_private,
 )
 from operalta.sealing.keys import KEY_BYTES, RootKeys
+from operalta.sealing.opened_keys import OpenedKeys
 
 _PURPOSE = "company-key"
 
@@ -53,14 +54,16 @@ class _KeyFile(BaseModel):
 
 
 class CompanyKeys:
-    """The companies' keys in `folder`. Nothing is cached: a dropped key is gone for every process at once.
+    """The companies' keys in `folder`. A dropped or changed key is noticed by every process at its next call.
 
-    Calls read or write a small file; those that write wait for the disk and belong off the event loop.
+    Calls read or write a small file; those that write wait for the disk and belong off the event loop. Unwrapped keys
+    are remembered for seconds, see `opened_keys`.
     """
 
     def __init__(self, folder: Path, roots: RootKeys) -> None:
         self._folder = folder
         self._roots = roots
+        self._opened: OpenedKeys[tuple[CompanyKey, ...]] = OpenedKeys()
         private_folder(folder)
 
     def newest(self, company: CompanyId) -> CompanyKey:
@@ -122,6 +125,7 @@ class CompanyKeys:
         with locked(self._folder):
             create_private(self._tombstone(company), b"")
             remove(self._path(company))
+        self._opened.forget(self._path(company))
 
     def companies(self) -> tuple[CompanyId, ...]:
         """Return the companies that have a key, dropped ones excepted."""
@@ -166,6 +170,16 @@ class CompanyKeys:
         return file
 
     def _read(self, company: CompanyId) -> tuple[CompanyKey, ...]:
+        path = self._path(company)
+        opened = self._opened.find(path)
+        if opened is None:
+            # Taken before the file is read: a change in between makes the next look read again.
+            mark = self._opened.mark(path)
+            opened = self._unwrapped(company)
+            self._opened.remember(path, mark, opened)
+        return opened
+
+    def _unwrapped(self, company: CompanyId) -> tuple[CompanyKey, ...]:
         keys: list[CompanyKey] = []
         for entry in self._load(company).keys:
             try:

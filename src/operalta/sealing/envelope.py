@@ -27,11 +27,15 @@ _HEADER_BYTES = len(_FORMAT) + _VERSION_BYTES + _PLACE_BYTES
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a sealed value stands: the table with its schema, the row, the column."""
+    """Where a sealed value stands: the table with its schema, the row, the column, and which writing of it this is.
+
+    A place that is written again and again counts its `revision`, so that an earlier value, put back, does not open.
+    """
 
     table: str
     row: UUID
     column: str
+    revision: int = 0
 
 
 class Envelope:
@@ -91,7 +95,7 @@ def key_version(sealed: bytes) -> int:
 
 
 def _context(company: CompanyId, location: Location, key: CompanyKey) -> tuple[str, ...]:
-    return (str(company), location.table, str(location.row), location.column, str(key.version))
+    return (str(company), location.table, str(location.row), location.column, str(location.revision), str(key.version))
 
 
 def _cipher(key: CompanyKey, context: tuple[str, ...]) -> AESGCM:

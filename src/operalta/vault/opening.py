@@ -1,0 +1,59 @@
+"""The one opener of secrets (clause 1.3.3). Import contracts name who may reach it, and that nobody else unseals.
+
+Each opening asks the database's one function for the bytes, which looks at the scope's company and at the caller, and
+leaves `secret.opened` with caller and purpose in the same transaction. A line of the log tells it as well, since the
+event is gone where that transaction is rolled back: commit it before what was opened is used.
+"""
+
+from uuid import UUID
+
+import psycopg
+import structlog
+
+from operalta.db.scope import Scope
+from operalta.kernel import clock
+from operalta.kernel.errors import InvalidInput, NotFound
+from operalta.sealing.envelope import Envelope
+from operalta.terms.registry import upholds
+from operalta.vault.kinds import Caller, SecretKind, is_too_old, may_open
+from operalta.vault.sealed.errors import NotForThisCaller, SecretTooOld
+from operalta.vault.secrets import location_of
+from operalta.vault.unsealing import store
+
+LONGEST_PURPOSE = 200
+_REFUSED = "OP006"
+
+log = structlog.get_logger(__name__)
+
+
+class Opener:
+    """Opens single secrets for the callers that their kind names."""
+
+    def __init__(self, envelope: Envelope) -> None:
+        self._envelope = envelope
+
+    @upholds("1.3.3", "1.3.5")
+    async def open(self, scope: Scope, secret_id: UUID, caller: Caller, purpose: str) -> bytes:
+        """Return the secret. `purpose` is a phrase for the audit log, up to 200 characters and never content.
+
+        Raise NotFound for one that is absent or another company's, NotForThisCaller, SecretTooOld past the longest age
+        of its kind, and what unsealing raises: Tampered, WrongPlace, CompanyKeyGone.
+        """
+        if not 0 < len(purpose.strip()) <= LONGEST_PURPOSE or "\x00" in purpose:
+            raise InvalidInput("Say in up to 200 characters what the secret is opened for.", field="purpose")
+        try:
+            row = await store.sealed_bytes(scope, secret_id, caller.value, purpose)
+        except psycopg.Error as error:
+            if error.sqlstate == _REFUSED:
+                raise NotForThisCaller from error
+            raise
+        if row is None:
+            raise NotFound
+        kind = SecretKind(row["kind"])
+        if not may_open(caller, kind):
+            raise NotForThisCaller
+        if is_too_old(kind, clock.now() - row["written_at"]):
+            raise SecretTooOld
+        plaintext = self._envelope.open(scope.company, location_of(secret_id, row["revision"]), row["sealed"])
+        log.info("opened", company=str(scope.company), kind=kind.value, caller=caller.value, purpose=purpose)
+        return plaintext

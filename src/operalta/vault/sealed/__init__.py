@@ -1,0 +1,1 @@
+"""The rows of sealed secrets: written and replaced here, never opened."""

@@ -1,0 +1,1 @@
+"""The one query that hands out sealed bytes. Only `operalta.vault.opening` may import it."""
