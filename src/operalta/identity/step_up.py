@@ -26,6 +26,8 @@ class SensitiveOperation(StrEnum):
     TRANSFER_OWNERSHIP = "hand the company over"
     VISIT_AS_STAFF = "visit a company as staff"
     CHANGE_AGENT_TOOLS = "change what an agent may use"
+    REGISTER_CLIENT = "change a registration at a provider"
+    CONNECT_ACCOUNT = "connect an account"
 
 
 @upholds("2.2.3")

@@ -6,7 +6,7 @@ from uuid import UUID
 from operalta.db.permission import require
 from operalta.db.scope import Scope
 from operalta.kernel.errors import NotAllowed, NotFound
-from operalta.kernel.ids import new_id
+from operalta.kernel.ids import CompanyId, new_id
 from operalta.sealing.envelope import Envelope, Location
 from operalta.terms.registry import upholds
 from operalta.vault.kinds import LARGEST_PLAINTEXT_BYTES, RULES, SecretKind
@@ -35,7 +35,7 @@ class Secrets:
         """
         require(scope, RULES[kind].kept_with)
         secret = new_id()
-        sealed = await self._sealed(scope, secret, FIRST_REVISION, plaintext)
+        sealed = await self.seal(scope.company, secret, FIRST_REVISION, plaintext)
         if not await store.keep(scope, secret, kind.value, belongs_to, sealed):
             raise NotAllowed
         return secret
@@ -51,7 +51,7 @@ class Secrets:
         if row is None:
             raise NotFound
         require(scope, RULES[SecretKind(row["kind"])].replaced_with)
-        sealed = await self._sealed(scope, secret_id, row["revision"] + 1, plaintext)
+        sealed = await self.seal(scope.company, secret_id, row["revision"] + 1, plaintext)
         if not await store.replace(scope, secret_id, row["revision"], sealed):
             raise SecretReplacedMeanwhile
 
@@ -64,8 +64,9 @@ class Secrets:
         if not await store.remove(scope, secret_id):
             raise NotFound
 
-    async def _sealed(self, scope: Scope, secret: UUID, revision: int, plaintext: bytes) -> bytes:
+    async def seal(self, company: CompanyId, secret: UUID, revision: int, plaintext: bytes) -> bytes:
+        """Return `plaintext` sealed for one revision of a secret's row; nothing is kept. Raise as `keep` does."""
         if not 0 < len(plaintext) <= LARGEST_PLAINTEXT_BYTES:
             raise SecretTooLarge
         # A company's first key is made here, which waits for the disk.
-        return await asyncio.to_thread(self._envelope.seal, scope.company, location_of(secret, revision), plaintext)
+        return await asyncio.to_thread(self._envelope.seal, company, location_of(secret, revision), plaintext)

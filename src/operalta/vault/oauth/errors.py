@@ -24,7 +24,7 @@ class WrongIssuer(NotAllowed):
 
 
 class ProviderUnusable(InvalidInput):
-    """This provider cannot be used. Check its address; it must publish metadata (RFC 8414) and verify S256 (RFC 7636)."""
+    """This provider cannot be used. Check its address; it must publish metadata and verify PKCE with S256."""
 
 
 class ProviderAway(Unavailable):

@@ -110,7 +110,7 @@ class Metadata(BaseModel):
 @cache
 def providers() -> Mapping[str, Provider]:
     """Return every provider that is defined, by name, in the order of the file."""
-    text = files(__package__).joinpath("providers.toml").read_text("utf-8")
+    text = files("operalta.vault.oauth").joinpath("providers.toml").read_text("utf-8")
     return {name: Provider(name=name, **fields) for name, fields in tomllib.loads(text).items()}
 
 

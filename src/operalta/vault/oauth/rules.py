@@ -21,7 +21,7 @@ LONGEST_UNRENEWED: Final = timedelta(days=180)
 """How long a refresh token is used that its provider never replaces; see the table of kinds of secrets."""
 
 OpenScope = Callable[[], AbstractAsyncContextManager[Scope]]
-"""Opens the caller's scope for one transaction; called again for each, since none stays open while a provider answers."""
+"""Opens the caller's scope for one transaction; called for each anew: none stays open while a provider answers."""
 
 
 class Status(StrEnum):

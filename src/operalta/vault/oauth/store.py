@@ -18,7 +18,7 @@ async def clients(scope: Scope) -> list[Row]:
     """Return the company's registrations."""
     return await scope.all(
         """
-        SELECT id, provider, issuer, title, client_id, secret_id, definition, created_at, changed_at
+        SELECT id, provider, issuer, title, client_id, kept_id, definition, created_at, changed_at
         FROM credentials.oauth_clients WHERE company_id = %(company)s AND removed_at IS NULL
         ORDER BY title, id
         """,
@@ -30,7 +30,7 @@ async def client(scope: Scope, client_id: UUID) -> Row | None:
     """Return one registration that is in use."""
     return await scope.one(
         """
-        SELECT id, provider, issuer, title, client_id, secret_id, definition, created_at, changed_at
+        SELECT id, provider, issuer, title, client_id, kept_id, definition, created_at, changed_at
         FROM credentials.oauth_clients WHERE company_id = %(company)s AND id = %(id)s AND removed_at IS NULL
         """,
         {"company": scope.company, "id": client_id},
@@ -71,9 +71,7 @@ async def remove_client(scope: Scope, client_id: UUID) -> str:
 
 async def begin(scope: Scope, client_id: UUID, again: UUID | None, state: bytes, scopes: tuple[str, ...]) -> str:
     """Keep the digest of a state; return the verdict."""
-    query = (
-        "SELECT credentials.begin_connection(%(client)s, %(again)s, %(state)s, %(scopes)s::text[]) AS verdict"
-    )
+    query = "SELECT credentials.begin_connection(%(client)s, %(again)s, %(state)s, %(scopes)s::text[]) AS verdict"
     given = {"client": client_id, "again": again, "state": state, "scopes": list(scopes)}
     return _verdict(await scope.one(query, given))
 
@@ -111,7 +109,7 @@ async def connections(scope: Scope, *, only: UUID | None = None) -> list[Row]:
         """
         SELECT one.id, one.oauth_client_id, known.provider, known.issuer, known.title, known.definition, one.person_id,
             colleague.name AS owner_name, one.account, one.status, one.asked_scopes, one.granted_scopes, one.connected_at,
-            one.expires_at, one.refresh_secret_id IS NOT NULL AS refreshes, one.last_used_at, one.refreshed_at,
+            one.expires_at, one.kept_refresh_id IS NOT NULL AS refreshes, one.last_used_at, one.refreshed_at,
             one.failed_at, one.failure, one.revoked_at, one.at_provider
         FROM credentials.connections AS one
         JOIN credentials.oauth_clients AS known ON known.company_id = one.company_id AND known.id = one.oauth_client_id
@@ -159,9 +157,7 @@ async def end_refresh(connection: Connection, fields: dict[str, Any], lines: Lin
 
 async def revoke(scope: Scope, connection_id: UUID) -> bool:
     """End a connection here. False where there is none that the scope's person may end."""
-    row = await scope.one(
-        "SELECT credentials.revoke_connection(%(connection)s) AS done", {"connection": connection_id}
-    )
+    row = await scope.one("SELECT credentials.revoke_connection(%(connection)s) AS done", {"connection": connection_id})
     return row is not None and row["done"]
 
 
@@ -179,9 +175,7 @@ async def take_revocation(connection: Connection) -> Row | None:
     return await (await connection.execute("SELECT * FROM elevated.take_revocation()")).fetchone()
 
 
-async def finish_revocation(
-    connection: Connection, company: UUID, revocation: UUID, ended: str, lines: Lines
-) -> None:
+async def finish_revocation(connection: Connection, company: UUID, revocation: UUID, ended: str, lines: Lines) -> None:
     """Note how an attempt ended."""
     await connection.execute(
         "SELECT elevated.finish_revocation(%(company)s, %(revocation)s, %(ended)s, %(lines)s)",

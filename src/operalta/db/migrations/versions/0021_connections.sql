@@ -9,7 +9,7 @@ CREATE TABLE credentials.oauth_clients (
     issuer text NOT NULL DEFAULT '' CHECK (length(issuer) <= 2000),
     title text NOT NULL CHECK (length(title) BETWEEN 1 AND 80),
     client_id text NOT NULL CHECK (length(client_id) BETWEEN 1 AND 400),
-    secret_id uuid NOT NULL,
+    kept_id uuid NOT NULL,
     -- What an issuer's metadata said when it was registered; a provider that we define has none.
     definition jsonb CHECK (length(definition::text) <= 60000),
     registered_by uuid NOT NULL REFERENCES identity.people (id),
@@ -35,8 +35,8 @@ CREATE TABLE credentials.connections (
     asked_scopes text[] NOT NULL DEFAULT '{}' CHECK (cardinality(asked_scopes) <= 100),
     granted_scopes text[] NOT NULL DEFAULT '{}' CHECK (cardinality(granted_scopes) <= 100),
     status text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'broken', 'revoked')),
-    access_secret_id uuid,
-    refresh_secret_id uuid,
+    kept_access_id uuid,
+    kept_refresh_id uuid,
     expires_at timestamptz,
     -- Counts what was stored of the provider: an answer that is older than what is there is not stored over it.
     generation integer NOT NULL DEFAULT 1 CHECK (generation > 0),
@@ -53,13 +53,13 @@ CREATE TABLE credentials.connections (
     at_provider text CHECK (at_provider IN ('waiting', 'revoked', 'refused', 'given up', 'not offered')),
     PRIMARY KEY (company_id, id),
     FOREIGN KEY (company_id, oauth_client_id) REFERENCES credentials.oauth_clients (company_id, id) ON DELETE CASCADE,
-    CHECK (status <> 'revoked' OR access_secret_id IS NULL AND refresh_secret_id IS NULL AND revoked_at IS NOT NULL)
+    CHECK (status <> 'revoked' OR kept_access_id IS NULL AND kept_refresh_id IS NULL AND revoked_at IS NOT NULL)
 );
 CREATE INDEX connections_client ON credentials.connections (company_id, oauth_client_id);
 CREATE INDEX connections_person ON credentials.connections (person_id);
 CALL scope.guard_table('credentials.connections');
-GRANT SELECT (company_id, id, oauth_client_id, person_id, account, asked_scopes, granted_scopes, status, access_secret_id,
-    refresh_secret_id, expires_at, generation, refresh_until, not_before, connected_at, last_used_at, refreshed_at, failed_at,
+GRANT SELECT (company_id, id, oauth_client_id, person_id, account, asked_scopes, granted_scopes, status, kept_access_id,
+    kept_refresh_id, expires_at, generation, refresh_until, not_before, connected_at, last_used_at, refreshed_at, failed_at,
     failure, revoked_at, at_provider) ON credentials.connections TO operalta_web, operalta_worker;
 CREATE POLICY scoped_read ON credentials.connections FOR SELECT TO operalta_web, operalta_worker
     USING (company_id = (SELECT scope.company_permitting('integrations:read')));
@@ -91,8 +91,8 @@ CREATE TABLE credentials.oauth_revocations (
     company_id uuid NOT NULL,
     id uuid NOT NULL DEFAULT gen_random_uuid(),
     connection_id uuid NOT NULL,
-    access_secret_id uuid,
-    refresh_secret_id uuid,
+    kept_access_id uuid,
+    kept_refresh_id uuid,
     attempts integer NOT NULL DEFAULT 0,
     next_at timestamptz NOT NULL DEFAULT now(),
     created_at timestamptz NOT NULL DEFAULT now(),
@@ -126,18 +126,18 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
 DECLARE
     held record;
 BEGIN
-    SELECT one.access_secret_id, one.refresh_secret_id, one.person_id INTO held FROM credentials.connections AS one
+    SELECT one.kept_access_id, one.kept_refresh_id, one.person_id INTO held FROM credentials.connections AS one
         WHERE one.company_id = in_company AND one.id = connection AND one.status <> 'revoked' FOR UPDATE;
     IF held.person_id IS NULL THEN
         RETURN false;
     END IF;
-    UPDATE credentials.connections AS one SET status = 'revoked', access_secret_id = NULL, refresh_secret_id = NULL, expires_at = NULL,
+    UPDATE credentials.connections AS one SET status = 'revoked', kept_access_id = NULL, kept_refresh_id = NULL, expires_at = NULL,
             refresh_digest = NULL, refresh_until = NULL, revoked_at = now(), generation = one.generation + 1,
-            at_provider = CASE WHEN held.access_secret_id IS NULL AND held.refresh_secret_id IS NULL THEN NULL ELSE 'waiting' END
+            at_provider = CASE WHEN held.kept_access_id IS NULL AND held.kept_refresh_id IS NULL THEN NULL ELSE 'waiting' END
         WHERE one.company_id = in_company AND one.id = connection;
-    IF held.access_secret_id IS NOT NULL OR held.refresh_secret_id IS NOT NULL THEN
-        INSERT INTO credentials.oauth_revocations (company_id, connection_id, access_secret_id, refresh_secret_id)
-            VALUES (in_company, connection, held.access_secret_id, held.refresh_secret_id);
+    IF held.kept_access_id IS NOT NULL OR held.kept_refresh_id IS NOT NULL THEN
+        INSERT INTO credentials.oauth_revocations (company_id, connection_id, kept_access_id, kept_refresh_id)
+            VALUES (in_company, connection, held.kept_access_id, held.kept_refresh_id);
     END IF;
     PERFORM audit.append_as(in_company, coalesce(scope.scope_kind(), 'system'), coalesce(scope.scope_person(), held.person_id),
         scope.scope_run(), 'connection.revoked', 'connection', connection::text, 'succeeded', NULL, NULL,
@@ -163,7 +163,7 @@ BEGIN
         AND known.removed_at IS NULL) THEN
         RETURN 'full';
     END IF;
-    INSERT INTO credentials.oauth_clients (company_id, id, provider, issuer, title, client_id, secret_id, definition, registered_by)
+    INSERT INTO credentials.oauth_clients (company_id, id, provider, issuer, title, client_id, kept_id, definition, registered_by)
         VALUES (in_company, client, at_provider, coalesce(at_issuer, ''), called, known_as, secret, told, scope.scope_person())
         ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
@@ -224,7 +224,7 @@ CREATE FUNCTION credentials.forget_client_secret(in_company uuid, client uuid) R
 LANGUAGE sql VOLATILE SECURITY DEFINER AS $$
     DELETE FROM credentials.secrets AS kept USING credentials.oauth_clients AS known
         WHERE known.company_id = in_company AND known.id = client AND known.removed_at IS NOT NULL
-          AND kept.company_id = in_company AND kept.id = known.secret_id
+          AND kept.company_id = in_company AND kept.id = known.kept_id
           AND NOT EXISTS (SELECT FROM credentials.oauth_revocations AS waiting JOIN credentials.connections AS one
             ON one.company_id = waiting.company_id AND one.id = waiting.connection_id
             WHERE waiting.company_id = in_company AND one.oauth_client_id = client)
@@ -297,16 +297,16 @@ BEGIN
     IF begun.oauth_client IS NULL OR connection <> coalesce(begun.connection, connection) OR (SELECT count(*)
         FROM credentials.secrets AS kept WHERE kept.company_id = in_company AND kept.belongs_to = connection
             AND (kept.id = access AND kept.kind = 'oauth_access_token' OR kept.id = refresh AND kept.kind = 'oauth_refresh_token'))
-        <> CASE WHEN refresh IS NULL THEN 1 ELSE 2 END THEN
+        <> 1 + (refresh IS NOT NULL)::integer THEN
         RETURN false;
     END IF;
     IF begun.connection IS NULL THEN
         INSERT INTO credentials.connections (company_id, id, oauth_client_id, person_id) VALUES (in_company, connection,
             begun.oauth_client, me);
     END IF;
-    SELECT one.access_secret_id, one.refresh_secret_id INTO before FROM credentials.connections AS one
+    SELECT one.kept_access_id, one.kept_refresh_id INTO before FROM credentials.connections AS one
         WHERE one.company_id = in_company AND one.id = connection FOR UPDATE;
-    UPDATE credentials.connections AS one SET access_secret_id = access, refresh_secret_id = refresh, expires_at = now() + lives,
+    UPDATE credentials.connections AS one SET kept_access_id = access, kept_refresh_id = refresh, expires_at = now() + lives,
             asked_scopes = begun.scopes, granted_scopes = granted, account = coalesce(named, one.account), status = 'active',
             generation = one.generation + 1, refresh_digest = NULL, refresh_until = NULL, not_before = NULL, failure = NULL,
             failed_at = NULL, connected_at = now()
@@ -317,7 +317,7 @@ BEGIN
     END IF;
     -- Those of before are not revoked at the provider: several end the whole consent with one token, the fresh ones too.
     DELETE FROM credentials.secrets AS kept WHERE kept.company_id = in_company
-        AND kept.id IN (before.access_secret_id, before.refresh_secret_id);
+        AND kept.id IN (before.kept_access_id, before.kept_refresh_id);
     PERFORM audit.append_as(in_company, 'person', me, NULL, 'connection.made', 'connection', connection::text, 'succeeded', NULL, NULL,
         jsonb_build_object('oauth_client', begun.oauth_client, 'asked', begun.scopes, 'granted', granted,
             'again', begun.connection IS NOT NULL));
@@ -344,8 +344,8 @@ BEGIN
     END IF;
     said := CASE WHEN found.status = 'broken' THEN 'broken'
         WHEN found.expires_at IS NULL OR found.expires_at > clock_timestamp() + interval '1 minute' THEN 'ready'
-        WHEN found.refresh_secret_id IS NULL AND found.expires_at > clock_timestamp() THEN 'ready'
-        WHEN found.refresh_secret_id IS NULL THEN 'expired'
+        WHEN found.kept_refresh_id IS NULL AND found.expires_at > clock_timestamp() THEN 'ready'
+        WHEN found.kept_refresh_id IS NULL THEN 'expired'
         WHEN found.refresh_until > clock_timestamp() THEN 'busy'
         WHEN found.not_before > clock_timestamp() THEN 'away'
         ELSE 'stale' END;
@@ -354,7 +354,7 @@ BEGIN
         UPDATE credentials.connections AS one SET last_used_at = now() WHERE one.company_id = in_company AND one.id = connection
             AND coalesce(one.last_used_at, '-infinity') < now() - interval '1 minute';
     END IF;
-    RETURN QUERY SELECT said, found.oauth_client_id, found.access_secret_id, found.refresh_secret_id, found.generation;
+    RETURN QUERY SELECT said, found.oauth_client_id, found.kept_access_id, found.kept_refresh_id, found.generation;
 END $$;
 
 -- Claims the refresh of a stale token for a minute, for one caller alone. No row: somebody else has it, or it is not needed.
@@ -367,9 +367,9 @@ DECLARE
     fresh text := replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '');
     held record;
 BEGIN
-    SELECT one.access_secret_id, one.refresh_secret_id, one.refresh_digest INTO held FROM credentials.connections AS one
+    SELECT one.kept_access_id, one.kept_refresh_id, one.refresh_digest INTO held FROM credentials.connections AS one
         WHERE one.company_id = in_company AND one.id = connection AND one.person_id = scope.scope_person() AND one.status = 'active'
-          AND one.generation = known AND one.refresh_secret_id IS NOT NULL
+          AND one.generation = known AND one.kept_refresh_id IS NOT NULL
           AND coalesce(one.refresh_until, '-infinity') < clock_timestamp() AND coalesce(one.not_before, '-infinity') < clock_timestamp()
         FOR UPDATE;
     IF NOT FOUND THEN
@@ -380,8 +380,8 @@ BEGIN
         WHERE one.company_id = in_company AND one.id = connection;
     RETURN QUERY SELECT fresh, held.refresh_digest IS NOT NULL, access_kept.revision, refresh_kept.revision
         FROM credentials.secrets AS access_kept JOIN credentials.secrets AS refresh_kept
-            ON refresh_kept.company_id = access_kept.company_id AND refresh_kept.id = held.refresh_secret_id
-        WHERE access_kept.company_id = in_company AND access_kept.id = held.access_secret_id;
+            ON refresh_kept.company_id = access_kept.company_id AND refresh_kept.id = held.kept_refresh_id
+        WHERE access_kept.company_id = in_company AND access_kept.id = held.kept_access_id;
 END $$;
 
 -- Stores how a refresh ended, for whoever holds its claim and nobody else. It asks for no scope: the run or the session that needed
@@ -402,8 +402,8 @@ BEGIN
     END IF;
     PERFORM credentials.keep_lines(in_company, NULL, held.person_id, lines);
     UPDATE credentials.secrets AS kept SET sealed = fresh.sealed, revision = kept.revision + 1, replaced_at = clock_timestamp()
-        FROM (VALUES (held.access_secret_id, access_sealed, access_revision),
-            (held.refresh_secret_id, refresh_sealed, refresh_revision)) AS fresh (id, sealed, revision)
+        FROM (VALUES (held.kept_access_id, access_sealed, access_revision),
+            (held.kept_refresh_id, refresh_sealed, refresh_revision)) AS fresh (id, sealed, revision)
         WHERE kept.company_id = in_company AND kept.id = fresh.id AND kept.revision = fresh.revision AND fresh.sealed IS NOT NULL;
     UPDATE credentials.connections AS one SET refresh_digest = NULL, refresh_until = NULL, generation = one.generation + 1,
             expires_at = CASE WHEN access_sealed IS NULL THEN one.expires_at ELSE clock_timestamp() + lives END,
@@ -490,11 +490,11 @@ BEGIN
         FROM credentials.oauth_revocations AS taken
         JOIN credentials.connections AS one ON one.company_id = taken.company_id AND one.id = taken.connection_id
         JOIN credentials.oauth_clients AS known ON known.company_id = one.company_id AND known.id = one.oauth_client_id
-        LEFT JOIN credentials.secrets AS ours ON ours.company_id = taken.company_id AND ours.id = known.secret_id
+        LEFT JOIN credentials.secrets AS ours ON ours.company_id = taken.company_id AND ours.id = known.kept_id
         LEFT JOIN credentials.secrets AS access_kept ON access_kept.company_id = taken.company_id
-            AND access_kept.id = taken.access_secret_id
+            AND access_kept.id = taken.kept_access_id
         LEFT JOIN credentials.secrets AS refresh_kept ON refresh_kept.company_id = taken.company_id
-            AND refresh_kept.id = taken.refresh_secret_id
+            AND refresh_kept.id = taken.kept_refresh_id
         WHERE taken.company_id = due.company_id AND taken.id = due.id;
     PERFORM audit.append_as(due.company_id, 'system', NULL, NULL, 'secret.opened', 'secret', kept.id::text, 'succeeded', NULL, NULL,
             jsonb_build_object('caller', 'oauth_client', 'purpose', 'revoke at the provider', 'kind', kept.kind,
@@ -503,7 +503,7 @@ BEGIN
         JOIN credentials.connections AS one ON one.company_id = taken.company_id AND one.id = taken.connection_id
         JOIN credentials.oauth_clients AS known ON known.company_id = one.company_id AND known.id = one.oauth_client_id
         JOIN credentials.secrets AS kept ON kept.company_id = taken.company_id
-            AND kept.id IN (known.secret_id, taken.access_secret_id, taken.refresh_secret_id)
+            AND kept.id IN (known.kept_id, taken.kept_access_id, taken.kept_refresh_id)
         WHERE taken.company_id = due.company_id AND taken.id = due.id;
 END $$;
 
@@ -512,7 +512,7 @@ CREATE FUNCTION elevated.finish_revocation(company uuid, revocation uuid, ended 
 DECLARE
     taken record;
 BEGIN
-    SELECT waiting.connection_id, waiting.access_secret_id, waiting.refresh_secret_id, waiting.attempts, one.person_id,
+    SELECT waiting.connection_id, waiting.kept_access_id, waiting.kept_refresh_id, waiting.attempts, one.person_id,
             one.oauth_client_id INTO taken
         FROM credentials.oauth_revocations AS waiting JOIN credentials.connections AS one
             ON one.company_id = waiting.company_id AND one.id = waiting.connection_id
@@ -526,7 +526,7 @@ BEGIN
     END IF;
     DELETE FROM credentials.oauth_revocations AS waiting WHERE waiting.company_id = company AND waiting.id = revocation;
     DELETE FROM credentials.secrets AS kept WHERE kept.company_id = company
-        AND kept.id IN (taken.access_secret_id, taken.refresh_secret_id);
+        AND kept.id IN (taken.kept_access_id, taken.kept_refresh_id);
     UPDATE credentials.connections AS one SET at_provider = ended
         WHERE one.company_id = company AND one.id = taken.connection_id AND one.status = 'revoked';
     PERFORM credentials.forget_client_secret(company, taken.oauth_client_id);
