@@ -103,8 +103,8 @@ WEB = Rights(
         "audit.nodes": "SELECT",
         "credentials.connections": (
             "SELECT (account, asked_scopes, at_provider, company_id, connected_at, expires_at, failed_at, failure, "
-            "generation, granted_scopes, id, kept_access_id, kept_refresh_id, last_used_at, not_before, oauth_client_id, "
-            "person_id, refresh_until, refreshed_at, revoked_at, status)"
+            "generation, granted_scopes, id, kept_access_id, kept_refresh_id, last_used_at, not_before, "
+            "oauth_client_id, person_id, refresh_until, refreshed_at, revoked_at, status)"
         ),
         "credentials.oauth_clients": "SELECT",
         "credentials.secrets": (
@@ -205,8 +205,8 @@ WORKER = Rights(
         ),
         "credentials.connections": (
             "SELECT (account, asked_scopes, at_provider, company_id, connected_at, expires_at, failed_at, failure, "
-            "generation, granted_scopes, id, kept_access_id, kept_refresh_id, last_used_at, not_before, oauth_client_id, "
-            "person_id, refresh_until, refreshed_at, revoked_at, status)"
+            "generation, granted_scopes, id, kept_access_id, kept_refresh_id, last_used_at, not_before, "
+            "oauth_client_id, person_id, refresh_until, refreshed_at, revoked_at, status)"
         ),
         "credentials.oauth_clients": "SELECT",
         "credentials.secrets": (

@@ -51,7 +51,7 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 1.0
 _AWAY_SECONDS, _REFUSED_SECONDS = 30, 300
 _STORING_ATTEMPTS = 12
 
-_INTERRUPTED = "A refresh was interrupted, and the provider does not accept what was there before it. Connect it again."
+INTERRUPTED = "A refresh was interrupted, and the provider does not accept what was there before it. Connect it again."
 _DEAD = "The provider no longer accepts this connection. Connect it again."
 _AWAY = "The provider did not answer the last refresh as it should. It is tried again at the next use."
 _REFUSED = "The provider refused the last refresh because of the registration. Check its client id and secret."
@@ -194,7 +194,7 @@ class AccessTokens:
                 claim.client.provider, registration, token.decode(), company=claim.company, asked=asked
             )
         except GrantDead:
-            await self._end(claim, asked, why=_INTERRUPTED if claim.interrupted else _DEAD, broken=True)
+            await self._end(claim, asked, why=INTERRUPTED if claim.interrupted else _DEAD, broken=True)
         except _GONE:
             await self._end(claim, asked, why=_TOO_OLD, broken=True)
         except CannotOpen:
