@@ -18,7 +18,7 @@ from operalta.sealing.envelope import Envelope
 from operalta.sealing.keys import RootKeys
 from operalta.settings import DatabaseRole
 from operalta.vault.oauth.client import OAuthClient
-from operalta.vault.oauth.tokens import AccessTokens
+from operalta.vault.oauth.tokens import ConnectionTokens
 from operalta.vault.opening import Opener
 from operalta.vault.secrets import Secrets
 from tests.vault.authorization_server import AuthorizationServer
@@ -30,7 +30,7 @@ async def ask(orders: dict[str, str]) -> list[str]:
     client = OAuthClient(door_maker(AuthorizationServer(port=int(orders["port"]))))
     pool = Pool(DatabaseRole.WEB, orders["dsn"], 4)
     await pool.open()
-    tokens = AccessTokens(pool, Opener(envelope), Secrets(envelope), client)
+    tokens = ConnectionTokens(pool, Opener(envelope), Secrets(envelope), client)
 
     def scope() -> AbstractAsyncContextManager[Scope]:
         return open_company_scope(pool, orders["session"], orders["company"], Origin(address="test"))

@@ -16,7 +16,7 @@ from operalta.vault.oauth.client import OAuthClient
 from operalta.vault.oauth.connecting import Callback, Connecting
 from operalta.vault.oauth.registrations import Registrations
 from operalta.vault.oauth.revoking import Revoker
-from operalta.vault.oauth.tokens import AccessTokens
+from operalta.vault.oauth.tokens import ConnectionTokens
 from tests.conftest import Member, Pools, Servers
 from tests.vault.authorization_server import CLIENT_ID, CLIENT_SECRET, AuthorizationServer
 from tests.vault.strongbox import Strongbox, make_strongbox
@@ -43,7 +43,7 @@ class Desk:
     server: AuthorizationServer
     registrations: Registrations
     connecting: Connecting
-    tokens: AccessTokens
+    tokens: ConnectionTokens
     revoker: Revoker
     member: Member
 
@@ -130,6 +130,6 @@ def make_desk(servers: Servers, pools: Pools, folder: Path, server: Authorizatio
     return desk
 
 
-def make_tokens(box: Strongbox, pool: Pool, server: AuthorizationServer) -> AccessTokens:
+def make_tokens(box: Strongbox, pool: Pool, server: AuthorizationServer) -> ConnectionTokens:
     """Tokens as another process has them: with nothing in common but the database and the keys."""
-    return AccessTokens(pool, box.opener, box.secrets, OAuthClient(door_maker(server)))
+    return ConnectionTokens(pool, box.opener, box.secrets, OAuthClient(door_maker(server)))

@@ -175,7 +175,7 @@ async def test_a_process_that_dies_in_between_leaves_a_connection_that_says_so(
         raise _Died  # nothing is stored, nothing given back
 
     with monkeypatch.context() as patched:
-        patched.setattr(using.AccessTokens, "_end", die)
+        patched.setattr(using.ConnectionTokens, "_end", die)
         with pytest.raises(_Died):
             await desk.token(connection)
     assert desk.server.refreshes == 1
@@ -197,7 +197,7 @@ async def test_a_provider_with_a_grace_forgives_a_process_that_died(
         raise _Died
 
     with monkeypatch.context() as patched:
-        patched.setattr(using.AccessTokens, "_end", die)
+        patched.setattr(using.ConnectionTokens, "_end", die)
         with pytest.raises(_Died):
             await desk.token(connection)
     desk.box.change("UPDATE credentials.connections SET refresh_until = now() WHERE id = %s", connection)

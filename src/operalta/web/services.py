@@ -17,6 +17,9 @@ from operalta.sandbox.reading.reader import DocumentReader
 from operalta.sandbox.shell.state import ShellState, read_state
 from operalta.sealing.signing import SigningKeyRing
 from operalta.settings import Settings
+from operalta.vault.oauth.connecting import Connecting
+from operalta.vault.oauth.registrations import Registrations
+from operalta.vault.oauth.tokens import ConnectionTokens
 from operalta.workspace.files.file_store import FileStore
 
 
@@ -38,6 +41,9 @@ class Services:
     files: FileStore
     documents: DocumentReader
     audit_keys: SigningKeyRing
+    registrations: Registrations
+    connecting: Connecting
+    connection_tokens: ConnectionTokens
 
     def shell_state(self) -> ShellState:
         """Tell what the worker found out about the sandbox for commands."""

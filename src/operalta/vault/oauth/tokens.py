@@ -79,7 +79,7 @@ class _Claim:
     since: float
 
 
-class AccessTokens:
+class ConnectionTokens:
     """Hands out access tokens. `pool` is of the role that this process serves with."""
 
     def __init__(self, pool: Pool, opener: OpensSecrets, secrets: Secrets, client: OAuthClient) -> None:

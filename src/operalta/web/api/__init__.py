@@ -8,6 +8,7 @@ from operalta.web.api import (
     audit,
     auth,
     companies,
+    connections,
     conversations,
     factors,
     files,
@@ -30,3 +31,4 @@ routers: tuple[APIRouter, ...] = (
 )
 routers += (audit.router, trust.router)
 routers += (agents.router, conversations.router, runs.router, approvals.router, tools.router)
+routers += (connections.router,)

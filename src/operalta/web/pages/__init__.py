@@ -11,6 +11,7 @@ from operalta.web.pages import (
     factors,
     files,
     files_bin,
+    integrations,
     memory,
     metrics,
     second_factor,
@@ -21,3 +22,4 @@ from operalta.web.pages import (
 routers = (entrance.router, second_factor.router, account.router, factors.router)
 routers += (companies.router, staff.router, chat.router, approvals.router, agents.router)
 routers += (memory.router, metrics.router, files_bin.router, files.router, audit.router, trust.router)
+routers += (integrations.router,)
