@@ -31,6 +31,8 @@ from operalta.identity.tokens import AccessTokens, issuer_name
 from operalta.jobs import inventory as jobs_inventory
 from operalta.kernel import logging
 from operalta.kernel.inventory import InventoryEntry
+from operalta.operations.root_keys import root_keys
+from operalta.operations.rotation.deployment import COMPANY_KEYS
 from operalta.sandbox import inventory as sandbox_inventory
 from operalta.sandbox.files import FileLimits
 from operalta.sandbox.reading.reader import DocumentReader
@@ -38,7 +40,7 @@ from operalta.sandbox.shell.state import read_state
 from operalta.sealing import inventory as sealing_inventory
 from operalta.sealing.company_keys import CompanyKeys
 from operalta.sealing.envelope import Envelope
-from operalta.sealing.keys import RootKeys, derive_key
+from operalta.sealing.keys import derive_key
 from operalta.sealing.signing import SigningKeyRing, SigningPurpose
 from operalta.settings import DatabaseRole, Settings, SignUp
 from operalta.tenancy import inventory as tenancy_inventory
@@ -62,7 +64,7 @@ TLS_1_2_SUITES = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 def build(settings: Settings) -> FastAPI:
     """Return the application of `settings`, everything in it connected when it starts and closed when it ends."""
-    roots = RootKeys.from_text(settings.secret("root-key"))
+    roots = root_keys(settings)
     tokens = AccessTokens(
         SigningKeyRing(settings.var / "signing-keys", roots, SigningPurpose.ACCESS_TOKEN),
         issuer=issuer_name(settings.base_url, settings.profile.value),
@@ -75,7 +77,7 @@ def build(settings: Settings) -> FastAPI:
     proving = Proving(signin, code_key, shared, settings.allows_country if settings.offers_sms else None)
     enrolment = Enrolment(signin, proving, shared, code_key)
     limiter = Limiter(settings.redis_address, digest_key=settings.secret("limit-key"))
-    envelope = Envelope(CompanyKeys(settings.company_keys_path, roots))
+    envelope = Envelope(CompanyKeys(settings.var / COMPANY_KEYS, roots))
     opener, secrets, oauth = Opener(envelope), Secrets(envelope), OAuthClient(doors(settings, limiter))
     services = Services(
         settings=settings,

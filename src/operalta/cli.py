@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from operalta import __version__
+from operalta.operations.key_commands import key_commands
 from operalta.operations.people_commands import people_commands
 from operalta.settings import SettingsError, load_settings
 
@@ -30,6 +31,7 @@ application = typer.Typer(
 audit_commands = typer.Typer(help="The audit log.", no_args_is_help=True)
 application.add_typer(audit_commands, name="audit")
 application.add_typer(people_commands, name="people")
+application.add_typer(key_commands, name="keys")
 
 PROJECT = Path(__file__).resolve().parents[2]
 FAULT_FOUND = 3
@@ -41,6 +43,7 @@ def main() -> None:
     import psycopg
 
     from operalta.db.errors import DatabaseOutOfReach, PolicyGaps, SchemaFromTheFuture
+    from operalta.kernel.errors import Refusal
     from operalta.operations.deployment import AlreadyRunning, CannotStart
     from operalta.operations.people import CannotHelp
     from operalta.operations.privileges import CannotLeaveRoot
@@ -60,6 +63,7 @@ def main() -> None:
         DatabaseOutOfReach,
         PolicyGaps,
         SchemaFromTheFuture,
+        Refusal,
     ) as refusal:
         _say(str(refusal))
         sys.exit(1)
@@ -197,13 +201,13 @@ def audit_verify(
     from operalta.audit.heads import HeadDirectory
     from operalta.audit.keys import verifier
     from operalta.db.errors import DatabaseOutOfReach
-    from operalta.sealing.keys import RootKeys
+    from operalta.operations.root_keys import root_keys
     from operalta.sealing.signing import SigningKeyRing, SigningPurpose
     from operalta.settings import DatabaseRole
 
     settings = load_settings()
     try:
-        roots = RootKeys.from_text(settings.secret("root-key"))
+        roots = root_keys(settings)
         ring = SigningKeyRing(settings.var / "signing-keys", roots, SigningPurpose.AUDIT)
         heads = HeadDirectory(settings.var / "audit-heads")
         report = asyncio.run(verify_deployment(settings.database_dsn(DatabaseRole.OWNER), heads, verifier(ring.find)))

@@ -1,7 +1,7 @@
 """All configuration, typed, read from the environment (`OPERALTA_…`). Production refuses weak values.
 
 Secrets are files of mode 0600 below `var/secrets`, made at first start by the embedded profile, or given
-through `OPERALTA_SECRETS_DIR` by a secret store. No secret has a default.
+through `OPERALTA_SECRETS_DIR` by a secret store. No secret has a default. Each profile refuses the other's.
 """
 
 import ipaddress
@@ -9,14 +9,17 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, SecretStr, StringConstraints, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from operalta.kernel.secret_texts import SHORTEST_BYTES, split_mark, weakness
 from operalta.terms.registry import upholds
 
-MINIMUM_SECRET_BYTES = 32
+PROFILE_FILE = "profile"
+"""Among the secrets: the profile that they were made for."""
+SHORTEST_URL_PASSWORD = 12
 MINIMUM_BCRYPT_COST = 12
 _LARGEST_PORT = 65_535
 _IP_WITH_BRACKETS = 6
@@ -75,10 +78,24 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="The address the web process listens on.")
     port: Annotated[int, Field(ge=1, le=65535)] = 8080
     public_url: str | None = Field(default=None, description="The address people type, without a path.")
-    database_url: str | None = Field(default=None, description="The owner's, of a server of your own.")
-    redis_url: str | None = Field(default=None, description="Of a Valkey or Redis server of your own.")
+    database_url: SecretStr | None = Field(default=None, description="The owner's, of a server of your own.")
+    redis_url: SecretStr | None = Field(default=None, description="Of a Valkey or Redis server of your own.")
+    root_key: SecretStr | None = Field(
+        default=None, description="The root key itself, 32 random bytes in base64, instead of the file `root-key`."
+    )
+    root_key_previous: SecretStr | None = Field(
+        default=None, description="Another root key that still opens, while one is exchanged for the other."
+    )
+    kms_key: str | None = Field(
+        default=None, description="A key of AWS KMS (id, ARN or alias) that guards the root key, instead of both."
+    )
+    kms_region: str | None = Field(default=None, description="The region of that key, such as `eu-central-1`.")
+    kms_endpoint: str | None = Field(default=None, description="The service's address, unless it is the usual one.")
+    kms_access_key: str | None = Field(default=None, description="The id of the access key that asks the service.")
+    kms_secret_key: SecretStr | None = Field(default=None, description="The secret of that access key.")
+    kms_session_token: SecretStr | None = Field(default=None, description="Its token, where it is a temporary one.")
     sign_up: SignUp = SignUp.OPEN
-    smtp_url: str | None = Field(default=None, description="smtp://user:password@host:port or smtps://…")
+    smtp_url: SecretStr | None = Field(default=None, description="smtp://user:password@host:port or smtps://…")
     mail_from: str = "Operalta <no-reply@localhost>"
     sms_provider: SmsProvider = Field(default=SmsProvider.NONE, description="Who carries codes by SMS.")
     sms_account: str | None = Field(default=None, description="Twilio's Account SID, Bird's workspace id.")
@@ -134,8 +151,39 @@ class Settings(BaseSettings):
             problems.append(f"set OPERALTA_BCRYPT_COST to {MINIMUM_BCRYPT_COST} or more")
         if self.smtp_url is None:
             problems.append("set OPERALTA_SMTP_URL: the outbox page is for local use only")
+        for name, url in (("DATABASE", self.database_url), ("REDIS", self.redis_url), ("SMTP", self.smtp_url)):
+            if fault := _weak_password(url):
+                problems.append(f"change the password in OPERALTA_{name}_URL: {fault}")
         if problems:
             raise ValueError("production needs more: " + "; ".join(problems))
+        return self
+
+    @model_validator(mode="after")
+    @upholds("7.2.4")
+    def _local_is_no_production(self) -> Self:
+        parts = urlsplit(self.public_url or "")
+        if self.profile is Profile.LOCAL and parts.scheme == "https" and not is_this_machine(parts.hostname or ""):
+            raise ValueError(
+                "OPERALTA_PUBLIC_URL is an address of production: set OPERALTA_PROFILE=production, or an address of "
+                "this machine"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_root_key(self) -> Self:
+        problems: list[str] = []
+        if self.root_key is not None and self.kms_key is not None:
+            problems.append("set OPERALTA_ROOT_KEY or OPERALTA_KMS_KEY, not both")
+        if self.root_key_previous is not None and self.root_key is None:
+            problems.append("OPERALTA_ROOT_KEY_PREVIOUS goes with OPERALTA_ROOT_KEY")
+        if self.kms_key is not None and not (self.kms_region and self.kms_access_key and self.kms_secret_key):
+            problems.append(
+                "OPERALTA_KMS_KEY needs OPERALTA_KMS_REGION, OPERALTA_KMS_ACCESS_KEY, OPERALTA_KMS_SECRET_KEY"
+            )
+        if self.kms_endpoint is not None and not _may_carry_secrets(self.kms_endpoint):
+            problems.append("OPERALTA_KMS_ENDPOINT must begin with https://, or be http:// on this machine")
+        if problems:
+            raise ValueError("the root key needs another look: " + "; ".join(problems))
         return self
 
     @model_validator(mode="after")
@@ -221,9 +269,13 @@ class Settings(BaseSettings):
         """The folder with one folder of files for each company."""
         return self.var / "workspaces"
 
-    @upholds("7.2.1")
+    @upholds("7.2.1", "7.2.4")
     def secret(self, name: str) -> bytes:
-        """Return the secret kept under `name`. Raise SettingsError where it is missing, open or weak."""
+        """Return the secret kept under `name`.
+
+        Raise SettingsError where it is missing, open or weak, or was made for the other profile.
+        """
+        self._refuse_foreign_folder()
         path = self.secrets_path / name
         try:
             if path.stat().st_mode & 0o077:
@@ -233,9 +285,31 @@ class Settings(BaseSettings):
             raise SettingsError(f"{path} is missing: start once with `./operalta up`, or provide it") from None
         except OSError as error:
             raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
-        if len(value) < MINIMUM_SECRET_BYTES:
-            raise SettingsError(f"{path} is weak: it needs at least {MINIMUM_SECRET_BYTES} bytes")
+        self.refuse_unfit(str(path), value)
         return value
+
+    @upholds("7.2.1", "7.2.4")
+    def refuse_unfit(self, place: str, secret: bytes) -> None:
+        """Raise SettingsError for a secret that is weak or was made for the other profile; `place` says where it is."""
+        mark, plain = split_mark(secret)
+        if mark not in (None, self.profile.value):
+            raise SettingsError(f"{place} was made for the {mark} profile: give each profile secrets of its own")
+        if len(plain) < SHORTEST_BYTES:
+            raise SettingsError(f"{place} is weak: it needs at least {SHORTEST_BYTES} bytes")
+        if self.profile is Profile.PRODUCTION and (fault := weakness(secret)):
+            raise SettingsError(f"{place} is weak: {fault}. Put 32 random bytes or more in its place")
+
+    def _refuse_foreign_folder(self) -> None:
+        """Raise SettingsError for a folder of secrets that the other profile has made."""
+        try:
+            made_for = (self.secrets_path / PROFILE_FILE).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            return
+        if made_for != self.profile.value:
+            raise SettingsError(
+                f"{self.secrets_path} holds secrets of the {made_for or 'other'} profile, and this is "
+                f"{self.profile.value}: set OPERALTA_VAR_DIR or OPERALTA_SECRETS_DIR to another folder"
+            )
 
     @upholds("2.1.1")
     def peppers(self) -> dict[int, bytes]:
@@ -253,11 +327,11 @@ class Settings(BaseSettings):
     def database_dsn(self, role: DatabaseRole) -> str:
         """Return the connection address of one database role, password included."""
         if self.database_url is not None and role is DatabaseRole.OWNER:
-            return self.database_url
+            return self.database_url.get_secret_value()
         password = quote(self.secret(f"database-{role.value}").decode(), safe="")
         if self.database_url is None:
             return f"postgresql://{role.value}:{password}@/operalta?host={quote(str(self.socket_path), safe='')}"
-        parts = urlsplit(self.database_url)
+        parts = urlsplit(self.database_url.get_secret_value())
         host = parts.netloc.rpartition("@")[2]
         query = f"?{parts.query}" if parts.query else ""
         return f"postgresql://{role.value}:{password}@{host}{parts.path}{query}"
@@ -271,7 +345,7 @@ class Settings(BaseSettings):
     def redis_address(self) -> str:
         """The rate-limit store's URL, password included."""
         if self.redis_url is not None:
-            return self.redis_url
+            return self.redis_url.get_secret_value()
         password = quote(self.secret("redis").decode(), safe="")
         return f"unix://:{password}@{self.socket_path}/valkey.sock"
 
@@ -311,6 +385,15 @@ def _may_carry_secrets(url: str) -> bool:
         return False
     plain = not (parts.query or parts.fragment or parts.username or parts.password)
     return bool(host) and plain and (parts.scheme == "https" or (parts.scheme == "http" and is_this_machine(host)))
+
+
+def _weak_password(url: SecretStr | None) -> str | None:
+    """Return why the password in a URL could be guessed, or None where it could not or there is none."""
+    try:
+        password = urlsplit(url.get_secret_value()).password if url is not None else None
+    except ValueError:
+        return "it cannot be read: write special characters as %XX"
+    return weakness(unquote(password).encode(), SHORTEST_URL_PASSWORD) if password else None
 
 
 def _unknown_countries(codes: tuple[str, ...]) -> list[str]:

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -12,11 +13,13 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
+from pydantic import SecretStr
 
 from operalta.db.scope import Origin, open_person_scope
 from operalta.delivery.outbox import list_outbox
 from operalta.delivery.sender import Sender
 from operalta.guard.codes import new_code
+from operalta.operations.secrets import make_missing_secrets
 from operalta.settings import Profile, Settings, SmsProvider
 from tests.conftest import Pools, Servers, World
 from tests.delivery.code_search import places_with
@@ -164,7 +167,7 @@ async def test_without_a_provider_the_local_profile_keeps_the_code_in_its_outbox
 ) -> None:
     message = await ada.ask(pools)
     async with relay_running(Relay()) as relay:
-        settings = Settings(var_dir=servers.settings.var_dir, smtp_url=relay.url)
+        settings = Settings(var_dir=servers.settings.var_dir, smtp_url=SecretStr(relay.url))
         assert (settings.uses_outbox, settings.sms_uses_outbox) == (False, True)
         await Sender(pools.job, settings).deliver(message)
     assert relay.mails == []
@@ -184,9 +187,16 @@ async def test_without_a_provider_the_local_profile_keeps_the_code_in_its_outbox
 
 @pytest.mark.proves("2.2.5")
 async def test_production_without_a_provider_keeps_no_code_anywhere(
-    servers: Servers, pools: Pools, ada: PhoneOwner, caplog: pytest.LogCaptureFixture
+    servers: Servers, pools: Pools, ada: PhoneOwner, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    settings = servers.settings.model_copy(update={"profile": Profile.PRODUCTION, "smtp_url": "smtp://127.0.0.1:9"})
+    settings = servers.settings.model_copy(
+        update={
+            "profile": Profile.PRODUCTION,
+            "smtp_url": SecretStr("smtp://127.0.0.1:9"),
+            "secrets_dir": tmp_path / "secrets",
+        }
+    )
+    make_missing_secrets(settings)
     assert (settings.offers_sms, settings.sms_provider) == (False, SmsProvider.NONE)
     message = await ada.ask(pools)
     await Sender(pools.job, settings).deliver(message)

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from pydantic import SecretStr
 
 from operalta.db.scope import Origin, open_person_scope
 from operalta.delivery.errors import DeliveryDelayed
@@ -44,7 +45,7 @@ def enqueue(servers: Servers) -> Enqueue:
 
 
 def through(servers: Servers, pools: Pools, relay: Relay) -> Sender:
-    return Sender(pools.job, Settings(var_dir=servers.settings.var_dir, smtp_url=relay.url))
+    return Sender(pools.job, Settings(var_dir=servers.settings.var_dir, smtp_url=SecretStr(relay.url)))
 
 
 def stored(servers: Servers, message: UUID) -> dict[str, Any]:

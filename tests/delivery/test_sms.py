@@ -58,7 +58,7 @@ def assert_twilio_form(asked: Asked) -> None:
     assert asked.headers["authorization"] == f"Basic {credentials}"
     assert asked.headers["content-type"] == "application/x-www-form-urlencoded"
     assert {name: asked.form[name] for name in ("To", "From")} == {"To": NUMBER, "From": SENDER}
-    assert asked.form["StatusCallback"] == "https://operalta.example/callbacks/sms/twilio"
+    assert asked.form["StatusCallback"] == "https://localhost/callbacks/sms/twilio"
     assert asked.form.keys() == {"To", "From", "Body", "StatusCallback"}
 
 
@@ -77,12 +77,12 @@ async def test_a_code_leaves_in_the_provider_s_format_and_nothing_else_holds_it(
 ) -> None:
     message = await ada.ask(pools)
     with caplog.at_level(logging.DEBUG):
-        sender = through(servers, pools, provider, public_url="https://operalta.example")
+        sender = through(servers, pools, provider, public_url="https://localhost")
         await sender.deliver(message)
         await sender.deliver(message)
     (asked,), (code,) = provider.asked, provider.codes
     (assert_twilio_form if provider.name == "twilio" else assert_bird_json)(asked)
-    assert provider.text(asked).splitlines()[-1] == f"@operalta.example #{code}"
+    assert provider.text(asked).splitlines()[-1] == f"@localhost #{code}"
     kept = message_row(servers, message)
     assert (kept["status"], kept["attempts"]) == ("sent", 1)
     assert kept["provider_reference"]

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from operalta.delivery.sms.channel import wire_of
 from operalta.settings import Profile, Settings, SettingsError, SmsProvider, load_settings
@@ -18,7 +19,7 @@ PRODUCTION: dict[str, Any] = {
     "profile": Profile.PRODUCTION,
     "public_url": "https://operalta.example",
     "trusted_proxies": ("10.0.0.0/8",),
-    "smtp_url": "smtp://mail.example",
+    "smtp_url": SecretStr("smtp://mail.example"),
 }
 
 

@@ -27,7 +27,7 @@ class Strongbox:
     keys: CompanyKeys
     secrets: Secrets
     opener: Opener
-    root_text: str
+    root_text: str = ""
 
     def scope(self, member: Member) -> AbstractAsyncContextManager[Scope]:
         return open_company_scope(self.pools.web, member.session_secret, member.company_slug, Origin(address="test"))

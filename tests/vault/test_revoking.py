@@ -145,6 +145,8 @@ async def test_what_cannot_be_opened_any_more_is_given_up(desk: Desk) -> None:
     await end(desk, connection)
     desk.box.keys.drop(CompanyId(desk.member.company_id))
     assert await desk.revoker.tell_one()
+    desk.box.change("UPDATE credentials.oauth_revocations SET next_at = now()")
+    assert await desk.revoker.tell_one()
     assert (desk.row(connection)["at_provider"], kept(desk, connection)) == ("given up", 0)
 
 

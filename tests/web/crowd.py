@@ -19,7 +19,7 @@ from operalta.guard.rules import Rule
 from operalta.identity.passwords import PasswordHash, PasswordHasher
 from operalta.identity.tokens import AccessTokens, derive_secret, digest, issuer_name, new_secret
 from operalta.kernel.ids import PersonId, SessionId, new_id
-from operalta.sealing.keys import RootKeys
+from operalta.operations.root_keys import root_keys
 from operalta.sealing.signing import SigningKeyRing, SigningPurpose
 from operalta.settings import Settings
 from operalta.web import cookies
@@ -210,7 +210,7 @@ def rule_of(route: Route) -> Rule:
 def make_crowd(servers: Servers, base_url: str, size: int) -> list[Caller]:
     """Put so many people into the database, with what their browsers keep."""
     settings = servers.settings
-    roots = RootKeys.from_text(settings.secret("root-key"))
+    roots = root_keys(settings)
     ring = SigningKeyRing(settings.var / "signing-keys", roots, SigningPurpose.ACCESS_TOKEN)
     tokens = AccessTokens(ring, issuer=issuer_name(base_url, settings.profile.value), audience="operalta")
     with ThreadPoolExecutor(1) as aside:  # the caller may run in a loop of its own

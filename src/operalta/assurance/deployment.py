@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from pydantic import SecretStr
 
 from operalta.assurance.carrier import Carrier
 from operalta.assurance.elsewhere import Elsewhere
@@ -70,7 +71,10 @@ class ThrowAway:
             database_url=None,
             redis_url=None,
             sign_up=SignUp.OPEN,
-            smtp_url=self.mailbox.url,
+            smtp_url=SecretStr(self.mailbox.url),
+            root_key=None,
+            root_key_previous=None,
+            kms_key=None,
             mail_from="Operalta <no-reply@localhost>",
             sms_provider=SmsProvider.TWILIO,
             sms_account=self.carrier.account,

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from operalta.assurance.client import ACCESS, Browser
 from operalta.kernel import clock
+from operalta.operations.root_keys import root_keys
 from operalta.sealing.jws import sign_compact
-from operalta.sealing.keys import RootKeys
 from operalta.sealing.signing import SigningKey, SigningKeyRing, SigningPurpose
 from operalta.settings import Settings
 
@@ -47,7 +47,7 @@ def forged_tokens(settings: Settings, good: str) -> dict[str, str]:
 
 
 def _signing_key(settings: Settings) -> SigningKey:
-    roots = RootKeys.from_text(settings.secret("root-key"))
+    roots = root_keys(settings)
     return SigningKeyRing(settings.var / "signing-keys", roots, SigningPurpose.ACCESS_TOKEN).current()
 
 

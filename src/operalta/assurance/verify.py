@@ -21,8 +21,8 @@ from operalta.assurance.rules import Evidence, Verdict
 from operalta.assurance.stage import Stage
 from operalta.audit.canonical import canonical_json
 from operalta.kernel import clock
+from operalta.operations.root_keys import root_keys
 from operalta.sealing.errors import BadSignature
-from operalta.sealing.keys import RootKeys
 from operalta.sealing.signing import SigningKey, SigningKeyRing, SigningPurpose
 from operalta.settings import DatabaseRole, Settings
 from operalta.terms.registry import CodeReference
@@ -150,7 +150,7 @@ def chosen(registry: ProbeRegistry, clauses: Collection[str]) -> Sequence[Regist
 
 def evidence_ring(settings: Settings) -> SigningKeyRing:
     """Return the ring that signs a deployment's evidence. Raise SettingsError where it has no root key."""
-    roots = RootKeys.from_text(settings.secret("root-key"))
+    roots = root_keys(settings)
     return SigningKeyRing(settings.var / "signing-keys", roots, SigningPurpose.EVIDENCE)
 
 

@@ -163,9 +163,9 @@ WEB = Rights(
         "agents": "resume_run start_run",
         "audit": "append chain_state",
         "credentials": """
-            begin_connection change_client claim_refresh end_refresh keep_connection keep_secret note_requests
-            open_secret register_client remove_client remove_secret replace_secret revoke_connection take_state
-            taken_state use_connection
+            begin_connection change_client claim_refresh end_refresh hold_company_key hold_key_of_refresh
+            keep_connection keep_secret note_requests open_secret register_client remove_client remove_secret
+            replace_secret revoke_connection take_state taken_state use_connection
         """,
         "delivery": "note_receipt send_invitation send_verification",
         "identity": "end_sessions own_password_changed_at own_staff_roles",
@@ -250,7 +250,8 @@ WORKER = Rights(
     functions={
         "audit": "append",
         "credentials": """
-            claim_refresh end_refresh keep_secret note_requests open_secret remove_secret replace_secret use_connection
+            claim_refresh end_refresh hold_company_key hold_key_of_refresh keep_secret note_requests open_secret
+            remove_secret replace_secret use_connection
         """,
         "scope": """
             colleagues company_permitting is_company_member_with_role may open_run_scope part roles_permitted

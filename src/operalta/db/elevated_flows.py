@@ -14,6 +14,7 @@ class Purpose(StrEnum):
 
     DELIVER_MAIL = "deliver mail"
     FORGET_EXPIRED = "forget what has expired"
+    ROTATE_KEYS = "rotate keys"
     SEAL_AUDIT_LOG = "seal the audit log"
     REVOKE_CONNECTIONS = "tell providers of connections that ended"
     SUPPORT = "help a person at the operator's hands"
@@ -49,6 +50,8 @@ _TAKEN = "the message that take_message gave in this transaction; any other is r
 _NO_IDS = "it takes none"
 _OF_TAKEN_REVOCATION = "what take_revocation gave; any other, and one that nobody took, is refused"
 _OF_UNSEALED = "events that unsealed_events gave; an event that is sealed already, or is not there, is refused"
+_A_COMPANY = "a company that has a key; for any other there are no secrets, and nothing happens"
+_OF_THE_PAGE = "rows of the page before; a row that was written since, or is not there, stays as it is"
 _OF_THE_OPERATOR = "a person's id, looked up by the operator; nobody by that id, or no reason: nothing happens"
 
 FLOWS: tuple[Flow, ...] = (
@@ -78,6 +81,13 @@ FLOWS: tuple[Flow, ...] = (
     Flow("record_leaf", Purpose.SEAL_AUDIT_LOG, _OF_UNSEALED, Trail.SEALED_TREE),
     Flow("record_node", Purpose.SEAL_AUDIT_LOG, _NO_IDS, Trail.SEALED_TREE),
     Flow("record_head", Purpose.SEAL_AUDIT_LOG, _NO_IDS, Trail.SEALED_TREE),
+    # ── Rotation of keys: sealed bytes go out and come back, sealed anew; what is inside is not for the database ──
+    Flow("note_key_rotation", Purpose.ROTATE_KEYS, _A_COMPANY, Trail.OWN_EVENT),
+    Flow("secret_writers_at_work", Purpose.ROTATE_KEYS, _A_COMPANY, Trail.NOTHING_READ),
+    Flow("secrets_to_reseal", Purpose.ROTATE_KEYS, _A_COMPANY, Trail.OWN_EVENT),
+    Flow("reseal_secrets", Purpose.ROTATE_KEYS, _OF_THE_PAGE, Trail.OWN_EVENT),
+    Flow("authenticators_to_rewrap", Purpose.ROTATE_KEYS, _NO_IDS, Trail.OWN_EVENT),
+    Flow("rewrap_authenticators", Purpose.ROTATE_KEYS, _OF_THE_PAGE, Trail.OWN_EVENT),
     # ── Support from the command line, with the owner's password ──
     Flow("find_people", Purpose.SUPPORT, "none: a part of an address or a name, or an id", Trail.OWN_EVENT),
     Flow("sign_out_person", Purpose.SUPPORT, _OF_THE_OPERATOR, Trail.OWN_EVENT),

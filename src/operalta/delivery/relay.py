@@ -107,7 +107,7 @@ def mail_channel(settings: Settings) -> MailChannel | None:
         return None
     if settings.smtp_url is None:
         raise SettingsError("set OPERALTA_SMTP_URL: the outbox page is for local use only")
-    return MailChannel(Relay.from_url(settings.smtp_url), settings.mail_from)
+    return MailChannel(Relay.from_url(settings.smtp_url.get_secret_value()), settings.mail_from)
 
 
 @upholds("3.4.4")

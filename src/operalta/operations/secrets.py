@@ -4,19 +4,34 @@ import os
 import secrets
 from pathlib import Path
 
+from operalta.kernel.secret_texts import marked
+from operalta.operations.root_keys import root_source
 from operalta.sealing.keys import new_root_key_text
-from operalta.settings import DatabaseRole, Settings
+from operalta.sealing.root_sources import FILE_NAME, FileRoots, ServiceRoots
+from operalta.settings import PROFILE_FILE, DatabaseRole, Settings
 
 _NAMES = ("database-postgres", "redis", "pepper-1", "refresh-key", "limit-key", "code-key")
 
 
 def make_missing_secrets(settings: Settings) -> None:
-    """Make the folder of secrets and whatever is missing in it; what is there stays as it is."""
+    """Make the folder of secrets and whatever is missing in it; what is there stays as it is.
+
+    What is made carries the mark of its profile, and the folder says whose it is. Raise what a key service raises where
+    it makes the root key.
+    """
     folder = settings.secrets_path
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    profile = settings.profile.value
+    _make(folder / PROFILE_FILE, profile.encode())
     for name in (*_NAMES, *(f"database-{role.value}" for role in DatabaseRole)):
-        _make(folder / name, secrets.token_urlsafe(48).encode())
-    _make(folder / "root-key", new_root_key_text())
+        _make(folder / name, marked(profile, secrets.token_urlsafe(48).encode()))
+    match root_source(settings):
+        case FileRoots():
+            _make(folder / FILE_NAME, marked(profile, new_root_key_text()))
+        case ServiceRoots() as service:
+            service.make_missing()
+        case _:
+            pass
 
 
 def database_passwords(settings: Settings) -> dict[DatabaseRole, str]:

@@ -53,7 +53,7 @@ class Part:
         }
         if self._settings.database_url is not None:
             # The owner's name and password are for migrating alone; the parts have roles of their own.
-            parts = urlsplit(self._settings.database_url)
+            parts = urlsplit(self._settings.database_url.get_secret_value())
             bare = parts._replace(netloc=parts.netloc.rpartition("@")[2])
             environment["OPERALTA_DATABASE_URL"] = urlunsplit(bare)
         with log.open("ab") as output:

@@ -8,6 +8,9 @@ restored backup.
 import base64
 import binascii
 import secrets
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -110,11 +113,34 @@ class CompanyKeys:
             keys = self._read(company)
             replace_private(self._path(company), self._encode(company, keys[-1:]))
 
-    def rewrap(self) -> int:
-        """Wrap all companies' keys with the root key in use; return how many files changed. Readers go on."""
+    def versions(self, company: CompanyId) -> tuple[int, ...]:
+        """Return the versions that still open, the oldest first; none where the company has no key, or none any more.
+
+        More than one says that a rotation has begun and not ended.
+        """
+        try:
+            self._refuse_gone(company)
+            return tuple(key.version for key in self._load(company).keys)
+        except (FileNotFoundError, CompanyKeyGone):
+            return ()
+
+    def roots(self) -> Counter[str]:
+        """Return how many companies' keys each root key wraps, by its id."""
+        found: Counter[str] = Counter()
+        for company in self.companies():
+            with suppress(FileNotFoundError):
+                found.update({key.root for key in self._load(company).keys})
+        return found
+
+    def rewrap(self, advance: Callable[[], None] = lambda: None) -> int:
+        """Wrap all companies' keys with the root key in use; return how many files changed. Readers go on.
+
+        `advance` is called once a company.
+        """
         changed = 0
         with locked(self._folder):
             for company in self.companies():
+                advance()
                 if any(key.root != self._roots.current.id for key in self._load(company).keys):
                     replace_private(self._path(company), self._encode(company, self._read(company)))
                     changed += 1

@@ -31,6 +31,18 @@ class RootKeyUnusable(CannotOpen):
     """The root key is missing or malformed. The operator must provide 32 random bytes as base64."""
 
 
+class KeyServiceRefused(RootKeyUnusable):
+    """The key service does not give the root key. The operator must look at its settings and its own log."""
+
+
+class KeyServiceSilent(RootKeyUnusable):
+    """The key service does not answer. Try again shortly; the operator must look at the network."""
+
+
+class CannotRotateHere(CannotOpen):
+    """A root key in the environment is changed there. See `docs/keys.md`, then run `operalta keys rewrap`."""
+
+
 class UnusableKey(Unavailable):
     """A signing key cannot be used as it is. The operator must replace it."""
 

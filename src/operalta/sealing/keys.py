@@ -3,13 +3,16 @@
 import base64
 import binascii
 import secrets
+import threading
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from operalta.kernel.secret_texts import split_mark
 from operalta.sealing.errors import RootKeyUnusable, Tampered
 
 KEY_BYTES = 32
@@ -43,9 +46,12 @@ class RootKey:
 
     @classmethod
     def from_text(cls, text: bytes) -> "RootKey":
-        """Read 32 bytes in base64. Raise `RootKeyUnusable` for anything else, and for constant bytes."""
+        """Read 32 bytes in base64, after the mark of a profile where there is one.
+
+        Raise `RootKeyUnusable` for anything else, and for constant bytes.
+        """
         try:
-            secret = base64.b64decode(text.strip(), validate=True)
+            secret = base64.b64decode(split_mark(text.strip())[1], validate=True)
         except (binascii.Error, ValueError):
             raise RootKeyUnusable from None
         if len(secret) != KEY_BYTES or len(set(secret)) == 1:
@@ -75,20 +81,93 @@ class RootKey:
 
 
 @dataclass(frozen=True, slots=True)
-class RootKeys:
+class KnownRoots:
     """The root key in use, and earlier ones that still open what has not been wrapped anew."""
 
     current: RootKey
     previous: tuple[RootKey, ...] = ()
+
+
+class RootKeySource(Protocol):
+    """Where root keys come from; `mark` changes, cheaply told, when the key in use does."""
+
+    def load(self) -> KnownRoots:
+        """Return the keys as they are now. Raise RootKeyUnusable where they cannot be had."""
+        ...
+
+    def mark(self) -> object:
+        """Return what differs once the key in use was replaced."""
+        ...
+
+
+class RootKeys:
+    """The root keys of a process.
+
+    Those of a `source` are looked up again when the one in use was replaced, and when something names a root key that
+    is not at hand: so a rotation reaches every process while it runs.
+    """
+
+    def __init__(
+        self,
+        current: RootKey,
+        previous: tuple[RootKey, ...] = (),
+        source: RootKeySource | None = None,
+        mark: object = None,
+    ) -> None:
+        self._known = KnownRoots(current, previous)
+        self._source = source
+        self._mark = mark
+        self._lock = threading.Lock()
 
     @classmethod
     def from_text(cls, text: bytes, *previous: bytes) -> "RootKeys":
         """Read the root key in use and earlier ones, each as in `RootKey.from_text`."""
         return cls(RootKey.from_text(text), tuple(RootKey.from_text(earlier) for earlier in previous))
 
+    @classmethod
+    def from_source(cls, source: RootKeySource) -> "RootKeys":
+        """Load the keys of `source`. Raise RootKeyUnusable where they cannot be had."""
+        mark = source.mark()
+        known = source.load()
+        return cls(known.current, known.previous, source, mark)
+
+    @property
+    def current(self) -> RootKey:
+        """The root key that wraps now."""
+        if self._source is not None and self._source.mark() != self._mark:
+            self._look_again()
+        return self._known.current
+
+    @property
+    def previous(self) -> tuple[RootKey, ...]:
+        """Earlier root keys, which still open what names them."""
+        return self._known.previous
+
     def named(self, root_id: str) -> RootKey:
         """Return the root key with this id; raise `RootKeyUnusable` where it is not at hand."""
-        for key in (self.current, *self.previous):
-            if key.id == root_id:
-                return key
-        raise RootKeyUnusable("the root key that this was sealed with is not configured")
+        found = self._find(root_id)
+        if found is None and self._source is not None:
+            self._look_again()
+            found = self._find(root_id)
+        if found is None:
+            raise RootKeyUnusable(
+                "The root key that this was sealed with is not at hand. The operator must provide it as an earlier one."
+            )
+        return found
+
+    def _find(self, root_id: str) -> RootKey | None:
+        known = self._known
+        return next((key for key in (known.current, *known.previous) if key.id == root_id), None)
+
+    def _look_again(self) -> None:
+        if self._source is None:
+            return
+        with self._lock:
+            # Taken first: a replacement in between is noticed the next time.
+            mark = self._source.mark()
+            known = self._source.load()
+            # What this process once had at hand stays so: it may be opening something that was wrapped just before.
+            kept = {key.id: key for key in (*self._known.previous, self._known.current, *known.previous)}
+            kept.pop(known.current.id, None)
+            self._known = KnownRoots(known.current, tuple(kept.values()))
+            self._mark = mark

@@ -10,6 +10,8 @@ import hashlib
 import json
 import threading
 import time
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -198,6 +200,14 @@ class SigningKeyRing:
                 elif successor.created_at + overlap <= clock.now():
                     remove(self._path(key.sequence))
         self._forget()
+
+    def roots(self) -> Counter[str]:
+        """Return how many keys each root key wraps, by its id."""
+        found: Counter[str] = Counter()
+        for path in self._folder.glob("[0-9]*.json"):
+            with suppress(FileNotFoundError):
+                found[self._load(path).root] += 1
+        return found
 
     def rewrap(self) -> int:
         """Wrap all keys with the root key in use; return how many files changed."""

@@ -35,7 +35,7 @@ class Secrets:
         """
         require(scope, RULES[kind].kept_with)
         secret = new_id()
-        sealed = await self.seal(scope.company, secret, FIRST_REVISION, plaintext)
+        sealed = await self._sealed(scope, secret, FIRST_REVISION, plaintext)
         if not await store.keep(scope, secret, kind.value, belongs_to, sealed):
             raise NotAllowed
         return secret
@@ -51,7 +51,7 @@ class Secrets:
         if row is None:
             raise NotFound
         require(scope, RULES[SecretKind(row["kind"])].replaced_with)
-        sealed = await self.seal(scope.company, secret_id, row["revision"] + 1, plaintext)
+        sealed = await self._sealed(scope, secret_id, row["revision"] + 1, plaintext)
         if not await store.replace(scope, secret_id, row["revision"], sealed):
             raise SecretReplacedMeanwhile
 
@@ -65,8 +65,15 @@ class Secrets:
             raise NotFound
 
     async def seal(self, company: CompanyId, secret: UUID, revision: int, plaintext: bytes) -> bytes:
-        """Return `plaintext` sealed for one revision of a secret's row; nothing is kept. Raise as `keep` does."""
+        """Return `plaintext` sealed for one revision of a secret's row; nothing is kept. Raise as `keep` does.
+
+        The transaction that writes it has to hold the company's key before this is called (`hold_company_key`).
+        """
         if not 0 < len(plaintext) <= LARGEST_PLAINTEXT_BYTES:
             raise SecretTooLarge
         # A company's first key is made here, which waits for the disk.
         return await asyncio.to_thread(self._envelope.seal, company, location_of(secret, revision), plaintext)
+
+    async def _sealed(self, scope: Scope, secret: UUID, revision: int, plaintext: bytes) -> bytes:
+        await store.hold_company_key(scope)
+        return await self.seal(scope.company, secret, revision, plaintext)

@@ -18,7 +18,7 @@ from operalta.audit.deployment_check import verify_deployment
 from operalta.audit.findings import LogReport, LogVerdict
 from operalta.audit.heads import HeadDirectory
 from operalta.audit.keys import verifier
-from operalta.sealing.keys import RootKeys
+from operalta.operations.root_keys import root_keys
 from operalta.sealing.signing import SigningKeyRing, SigningPurpose
 from operalta.settings import DatabaseRole
 
@@ -84,9 +84,7 @@ async def _wait_for_sealing(stage: Stage) -> None:
 
 async def _check(stage: Stage) -> LogReport:
     settings = stage.settings
-    ring = SigningKeyRing(
-        settings.var / "signing-keys", RootKeys.from_text(settings.secret("root-key")), SigningPurpose.AUDIT
-    )
+    ring = SigningKeyRing(settings.var / "signing-keys", root_keys(settings), SigningPurpose.AUDIT)
     heads = HeadDirectory(settings.var / "audit-heads")
     return await verify_deployment(settings.database_dsn(DatabaseRole.OWNER), heads, verifier(ring.find))
 

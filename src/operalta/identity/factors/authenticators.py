@@ -20,6 +20,10 @@ class AuthenticatorSecrets:
         root = self._roots.current
         return root.id.encode() + root.wrap(_PURPOSE, str(app), secret.encode())
 
+    def rewrap(self, app: UUID, sealed: bytes) -> bytes:
+        """Return the same secret wrapped by the root key in use. Raise as `open` does."""
+        return self.seal(app, self.open(app, sealed))
+
     def open(self, app: UUID, sealed: bytes) -> str:
         """Return the secret. Raise `Tampered` for a value of another row, `RootKeyUnusable` where its root is gone."""
         try:

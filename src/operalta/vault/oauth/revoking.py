@@ -30,6 +30,8 @@ FORGETTING_PAUSES = 1_800
 MOST_ATTEMPTS = 10
 """At once, after 1, 5 and 25 minutes, after 2, 10 and 24 hours, then daily: about five days."""
 
+_GIVEN_UP, _NOT_OFFERED = "given up", "not offered"
+
 log = structlog.get_logger(__name__)
 
 
@@ -72,31 +74,25 @@ class Revoker:
         return True
 
     async def _tell(self, row: Row, asked: Asked) -> str:
-        company = CompanyId(row["company"])
+        company, told = CompanyId(row["company"]), row["definition"]
+        provider = definition_of(row["provider"], told["issuer"] if told else "", told)
         try:
-            told = row["definition"]
-            provider = definition_of(row["provider"], told["issuer"] if told else "", told)
             secret = self._opened(company, row, "client", SecretKind.OAUTH_CLIENT_SECRET)
             held = Held(
                 self._opened(company, row, "access", SecretKind.OAUTH_ACCESS_TOKEN),
                 self._opened(company, row, "refresh", SecretKind.OAUTH_REFRESH_TOKEN),
                 row["account"],
             )
-        except (CompanyKeyGone, Tampered, WrongPlace) as failure:
+        except (CannotOpen, CompanyKeyGone) as failure:
             log.warning("a connection cannot be revoked at its provider", error=type(failure).__name__)
-            return "given up"
-        except CannotOpen:
-            return "given up" if row["attempt"] >= MOST_ATTEMPTS else Ended.LATER.value
+            return _not_opened(failure, row["attempt"])
         if secret is None:
-            return "given up"
-        ended = await self._client.revoke(
-            provider, Registration(row["client_id"], secret), held, company=company, asked=asked
-        )
+            return _GIVEN_UP
+        registration = Registration(row["client_id"], secret)
+        ended = await self._client.revoke(provider, registration, held, company=company, asked=asked)
         if ended is None:
-            return "not offered"
-        if ended is Ended.LATER and row["attempt"] >= MOST_ATTEMPTS:
-            return "given up"
-        return ended.value
+            return _NOT_OFFERED
+        return _GIVEN_UP if ended is Ended.LATER and row["attempt"] >= MOST_ATTEMPTS else ended.value
 
     def _opened(self, company: CompanyId, row: Row, which: str, kind: SecretKind) -> str | None:
         identifier: UUID | None = row[f"{which}_secret"]
@@ -104,3 +100,13 @@ class Revoker:
             return None
         sealed, revision = row[f"{which}_sealed"], row[f"{which}_revision"]
         return self._opener.open_taken(company, identifier, kind, revision, sealed, Caller.OAUTH_CLIENT).decode()
+
+
+def _not_opened(failure: CannotOpen | CompanyKeyGone, attempt: int) -> str:
+    """Tell what becomes of a connection whose tokens do not open: damage stays, all else may pass."""
+    if isinstance(failure, CompanyKeyGone):
+        # Dropped for good, or a rotation ended between the two looks: then the next attempt finds other bytes.
+        is_over = attempt > 1
+    else:
+        is_over = isinstance(failure, Tampered | WrongPlace) or attempt >= MOST_ATTEMPTS
+    return _GIVEN_UP if is_over else Ended.LATER.value

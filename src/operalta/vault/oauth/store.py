@@ -141,6 +141,14 @@ async def claim_refresh(scope: Scope, connection_id: UUID, generation: int) -> R
     )
 
 
+async def hold_key_of_refresh(connection: Connection, company: UUID, connection_id: UUID, claim: str) -> None:
+    """Hold the company's key until what is sealed under it is committed, as who keeps a secret in a scope does."""
+    await connection.execute(
+        "SELECT credentials.hold_key_of_refresh(%(company)s, %(connection)s, %(claim)s)",
+        {"company": company, "connection": connection_id, "claim": claim},
+    )
+
+
 async def end_refresh(connection: Connection, fields: dict[str, Any], lines: Lines) -> bool:
     """Store how a refresh ended. Without a scope: the claim is what lets in."""
     cursor = await connection.execute(

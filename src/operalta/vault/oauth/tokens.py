@@ -222,19 +222,7 @@ class ConnectionTokens:
         pause: int = 0,
     ) -> bool:
         """Store how the refresh ended, again and again while no database answers; False: the connection changed."""
-        company, seal = claim.company, self._secrets.seal
-        fields: dict[str, Any] = {
-            "company": company,
-            "connection": claim.connection,
-            "claim": claim.secret,
-            "access": await seal(company, claim.access, claim.access_revision + 1, tokens.access_token.encode())
-            if tokens
-            else None,
-            "access_revision": claim.access_revision,
-            "refresh": await seal(company, claim.refresh, claim.refresh_revision + 1, refresh.encode())
-            if refresh
-            else None,
-            "refresh_revision": claim.refresh_revision,
+        told: dict[str, Any] = {
             "lives": tokens.expires_in if tokens else None,
             "granted": list(tokens.scopes) if tokens and tokens.scopes is not None else None,
             "why": why,
@@ -244,11 +232,26 @@ class ConnectionTokens:
         for attempt in range(_STORING_ATTEMPTS):
             try:
                 async with self._pool.acquire() as connection, connection.transaction():
+                    await store.hold_key_of_refresh(connection, claim.company, claim.connection, claim.secret)
+                    fields = told | await self._sealed(claim, tokens.access_token if tokens else None, refresh)
                     return await store.end_refresh(connection, fields, asked.lines)
             except DatabaseOutOfReach:
                 await asyncio.sleep(min(0.2 * 2**attempt, 5.0))
         log.error("a refresh could not be stored", connection=str(claim.connection), rotated=refresh is not None)
         return True
+
+    async def _sealed(self, claim: _Claim, access: str | None, refresh: str | None) -> dict[str, Any]:
+        """Return what the row of the connection is found by, and fresh tokens, each sealed for its own row."""
+        company, seal = claim.company, self._secrets.seal
+        return {
+            "company": company,
+            "connection": claim.connection,
+            "claim": claim.secret,
+            "access": access and await seal(company, claim.access, claim.access_revision + 1, access.encode()),
+            "access_revision": claim.access_revision,
+            "refresh": refresh and await seal(company, claim.refresh, claim.refresh_revision + 1, refresh.encode()),
+            "refresh_revision": claim.refresh_revision,
+        }
 
     async def _undo(self, claim: _Claim, registration: Registration, tokens: Tokens) -> None:
         """Have fresh tokens of a connection that was revoked meanwhile ended where they were made, as far as can be."""

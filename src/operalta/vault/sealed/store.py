@@ -5,6 +5,11 @@ from uuid import UUID
 from operalta.db.scope import Row, Scope
 
 
+async def hold_company_key(scope: Scope) -> None:
+    """Keep a rotation from forgetting the company's key under which something is sealed in this transaction."""
+    await scope.execute("SELECT credentials.hold_company_key()")
+
+
 async def keep(scope: Scope, secret: UUID, kind: str, belongs_to: UUID, sealed: bytes) -> bool:
     """Keep a sealed secret. False where the scope's role may not."""
     row = await scope.one(

@@ -129,3 +129,97 @@ END $$;
 
 GRANT EXECUTE ON FUNCTION credentials.keep_secret, credentials.replace_secret, credentials.remove_secret, credentials.open_secret
     TO operalta_web, operalta_worker;
+
+-- ── Rotating a company's key ───────────────────────────────────────────────────────────────────────────
+-- Who writes a secret holds this from before its key is looked up until the bytes are committed, so that a rotation can tell when
+-- nobody is left who seals under the version before.
+CREATE FUNCTION credentials.hold_company_key() RETURNS void LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(hashtextextended('operalta.company-key/' || scope.scope_company(), 0));
+END $$;
+GRANT EXECUTE ON FUNCTION credentials.hold_company_key TO operalta_web, operalta_worker;
+
+CREATE FUNCTION elevated.secret_writers_at_work(company uuid) RETURNS boolean LANGUAGE sql VOLATILE SECURITY DEFINER AS $$
+    SELECT NOT pg_try_advisory_xact_lock(hashtextextended('operalta.company-key/' || company, 0))
+$$;
+
+-- A page of a company's secrets that are sealed under a version before the newest, after a place in the order of their ids.
+CREATE FUNCTION elevated.secrets_to_reseal(company uuid, newest integer, beyond text, most integer)
+RETURNS TABLE (id uuid, sealed bytea, revision integer) LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
+DECLARE
+    number integer;
+BEGIN
+    RETURN QUERY SELECT kept.id, kept.sealed, kept.revision FROM credentials.secrets AS kept
+        WHERE kept.company_id = company AND kept.key_version < newest AND (beyond = '' OR kept.id > nullif(beyond, '')::uuid)
+        ORDER BY kept.id LIMIT least(greatest(most, 0), 1000);
+    GET DIAGNOSTICS number = ROW_COUNT;
+    IF number > 0 THEN
+        PERFORM audit.append_as(company, 'system', NULL, NULL, 'elevated.used', 'company', company::text, 'succeeded', NULL, NULL,
+            jsonb_build_object('purpose', 'rotate keys', 'secrets', number));
+    END IF;
+END $$;
+
+-- The same secrets under a newer version: only where the bytes are still those that were read. Tells how many were.
+CREATE FUNCTION elevated.reseal_secrets(company uuid, secrets uuid[], known bytea[], fresh bytea[]) RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
+DECLARE
+    number integer;
+BEGIN
+    UPDATE credentials.secrets AS kept SET sealed = page.fresh
+        FROM unnest(reseal_secrets.secrets, reseal_secrets.known, reseal_secrets.fresh) AS page (id, known, fresh)
+        WHERE kept.company_id = company AND kept.id = page.id AND kept.sealed = page.known
+          AND substr(page.fresh, 2, 4) > substr(page.known, 2, 4);
+    GET DIAGNOSTICS number = ROW_COUNT;
+    IF number > 0 THEN
+        PERFORM audit.append_as(company, 'system', NULL, NULL, 'key.rotated', 'company', company::text, 'succeeded', NULL, NULL,
+            jsonb_build_object('what', 'secrets', 'number', number));
+    END IF;
+    RETURN number;
+END $$;
+
+-- ── Rotating the root key: what is wrapped by it in the database are the secrets shared with authenticator apps ──
+CREATE FUNCTION elevated.authenticators_to_rewrap(root text, beyond text, most integer)
+RETURNS TABLE (id uuid, sealed bytea) LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
+DECLARE
+    number integer;
+BEGIN
+    RETURN QUERY SELECT app.id, app.sealed FROM identity.authenticators AS app
+        WHERE substr(app.sealed, 1, 16) <> convert_to(root, 'UTF8') AND (beyond = '' OR app.id > nullif(beyond, '')::uuid)
+        ORDER BY app.id LIMIT least(greatest(most, 0), 1000);
+    GET DIAGNOSTICS number = ROW_COUNT;
+    IF number > 0 THEN
+        PERFORM audit.append_as(NULL, 'system', NULL, NULL, 'elevated.used', 'deployment', NULL, 'succeeded', NULL, NULL,
+            jsonb_build_object('purpose', 'rotate keys', 'authenticators', number));
+    END IF;
+END $$;
+
+CREATE FUNCTION elevated.rewrap_authenticators(apps uuid[], known bytea[], fresh bytea[]) RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
+DECLARE
+    number integer;
+BEGIN
+    UPDATE identity.authenticators AS app SET sealed = page.fresh
+        FROM unnest(rewrap_authenticators.apps, rewrap_authenticators.known, rewrap_authenticators.fresh) AS page (id, known, fresh)
+        WHERE app.id = page.id AND app.sealed = page.known;
+    GET DIAGNOSTICS number = ROW_COUNT;
+    IF number > 0 THEN
+        PERFORM audit.append_as(NULL, 'system', NULL, NULL, 'key.rotated', 'deployment', NULL, 'succeeded', NULL, NULL,
+            jsonb_build_object('what', 'authenticators', 'number', number));
+    END IF;
+    RETURN number;
+END $$;
+
+-- ── What was rotated, for the log of the company, or of the deployment where there is none ─────────────
+CREATE FUNCTION elevated.note_key_rotation(company uuid, what text, which text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
+BEGIN
+    IF company IS NOT NULL AND NOT EXISTS (SELECT FROM tenancy.companies AS known WHERE known.id = company) THEN
+        RETURN false;
+    END IF;
+    PERFORM audit.append_as(company, 'system', NULL, NULL, 'key.rotated', CASE WHEN company IS NULL THEN 'deployment' ELSE 'company' END,
+        company::text, 'succeeded', NULL, NULL, jsonb_build_object('what', left(what, 40), 'which', left(which, 40)));
+    RETURN true;
+END $$;
+
+GRANT EXECUTE ON FUNCTION elevated.note_key_rotation, elevated.secret_writers_at_work, elevated.secrets_to_reseal, elevated.reseal_secrets,
+    elevated.authenticators_to_rewrap, elevated.rewrap_authenticators TO operalta_job;

@@ -384,6 +384,15 @@ BEGIN
         WHERE access_kept.company_id = in_company AND access_kept.id = held.kept_access_id;
 END $$;
 
+-- As credentials.hold_company_key, for the holder of a claim, who has no scope.
+CREATE FUNCTION credentials.hold_key_of_refresh(in_company uuid, connection uuid, claim text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(hashtextextended('operalta.company-key/' || in_company, 0))
+        FROM credentials.connections AS one WHERE one.company_id = in_company AND one.id = connection
+          AND one.refresh_digest = sha256(convert_to(claim, 'UTF8'));
+END $$;
+
 -- Stores how a refresh ended, for whoever holds its claim and nobody else. It asks for no scope: the run or the session that needed
 -- the token may be over by the time that the provider answers, and a refresh token that was rotated must not be lost with it.
 -- Without fresh access bytes it failed, for a reason in words of ours; `is_broken`: only its owner can mend it. A rotated refresh
@@ -445,7 +454,7 @@ END $$;
 GRANT EXECUTE ON FUNCTION credentials.register_client, credentials.change_client, credentials.remove_client,
     credentials.begin_connection, credentials.take_state, credentials.taken_state, credentials.keep_connection,
     credentials.revoke_connection TO operalta_web;
-GRANT EXECUTE ON FUNCTION credentials.use_connection, credentials.claim_refresh, credentials.end_refresh,
+GRANT EXECUTE ON FUNCTION credentials.use_connection, credentials.claim_refresh, credentials.hold_key_of_refresh, credentials.end_refresh,
     credentials.note_requests TO operalta_web, operalta_worker;
 
 -- ── Whoever leaves a company, or may no longer connect accounts there, leaves no connection behind ────────────
