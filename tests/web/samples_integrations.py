@@ -44,7 +44,7 @@ def _in_use() -> Context:
             _connection(
                 "Google",
                 "you",
-                "Connect again",
+                "Broken",
                 "bad",
                 "The provider no longer accepts this connection. Connect it again.",
                 missing=["Read your mail"],

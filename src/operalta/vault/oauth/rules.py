@@ -142,7 +142,7 @@ def client_secret_of(text: str) -> str:
 
 def _printable(text: str, longest: int, field: str, what: str) -> str:
     clean = text.strip()
-    if not 0 < len(clean) <= longest or not clean.isascii() or not clean.isprintable() or " " in clean:
+    if not 0 < len(clean) <= longest or not clean.isprintable() or len(clean.split()) != 1:
         raise InvalidInput(
             f"{what} is one word of at most {longest} characters. Copy it from the provider.", field=field
         )

@@ -52,7 +52,7 @@ _TONES = {
     Health.HEALTHY: ("Works", "ok"),
     Health.FAILING: ("Failing", "warn"),
     Health.ENDING: ("Ends soon", "warn"),
-    Health.RECONNECT: ("Connect again", "bad"),
+    Health.RECONNECT: ("Broken", "bad"),
     Health.REVOKED: ("Revoked", "neutral"),
 }
 
