@@ -111,7 +111,7 @@ put them into one folder and name it in `OPERALTA_SECRETS_DIR`.
 | `pepper-1` | goes into every password's hash; without it no password can be checked |
 | `refresh-key` | the secrets of sessions are derived from it; a new one signs everybody out |
 | `limit-key` | keys the digests under which rate limits count |
-| `code-key` | keys the digests of one-time and recovery codes; with a new one they all become void |
+| `code-key` | keys the digests of one-time and recovery codes, and open consents; with a new one they become void |
 | `sms-token` | what the SMS provider knows us by: Twilio's auth token, Bird's access key; you provide it |
 | `sms-signing-key` | Bird alone: the key of its webhook subscription; you provide it |
 | `redis` | the password of the embedded Valkey |

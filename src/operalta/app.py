@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from operalta.agents import inventory as agents_inventory
+from operalta.agents.way_out import doors
 from operalta.assurance import inventory as assurance_inventory
 from operalta.audit import inventory as audit_inventory
 from operalta.db import inventory as db_inventory
@@ -31,16 +32,26 @@ from operalta.jobs import inventory as jobs_inventory
 from operalta.kernel import logging
 from operalta.kernel.inventory import InventoryEntry
 from operalta.operations.root_keys import root_keys
+from operalta.operations.rotation.deployment import COMPANY_KEYS
 from operalta.sandbox import inventory as sandbox_inventory
 from operalta.sandbox.files import FileLimits
 from operalta.sandbox.reading.reader import DocumentReader
 from operalta.sandbox.shell.state import read_state
 from operalta.sealing import inventory as sealing_inventory
+from operalta.sealing.company_keys import CompanyKeys
+from operalta.sealing.envelope import Envelope
+from operalta.sealing.keys import derive_key
 from operalta.sealing.signing import SigningKeyRing, SigningPurpose
 from operalta.settings import DatabaseRole, Settings, SignUp
 from operalta.tenancy import inventory as tenancy_inventory
 from operalta.vault import inventory as vault_inventory
 from operalta.vault.api_keys.noted_uses import NotedUses
+from operalta.vault.oauth.client import OAuthClient
+from operalta.vault.oauth.connecting import Connecting
+from operalta.vault.oauth.registrations import Registrations
+from operalta.vault.oauth.tokens import ConnectionTokens
+from operalta.vault.opening import Opener
+from operalta.vault.secrets import Secrets
 from operalta.web.application import make_application
 from operalta.web.services import Services
 from operalta.workspace import inventory as workspace_inventory
@@ -67,6 +78,8 @@ def build(settings: Settings) -> FastAPI:
     proving = Proving(signin, code_key, shared, settings.allows_country if settings.offers_sms else None)
     enrolment = Enrolment(signin, proving, shared, code_key)
     limiter = Limiter(settings.redis_address, digest_key=settings.secret("limit-key"))
+    envelope = Envelope(CompanyKeys(settings.var / COMPANY_KEYS, roots))
+    opener, secrets, oauth = Opener(envelope), Secrets(envelope), OAuthClient(doors(settings, limiter))
     services = Services(
         settings=settings,
         web=web,
@@ -83,6 +96,15 @@ def build(settings: Settings) -> FastAPI:
         documents=DocumentReader(lambda: read_state(settings.shell_state_file).available),
         audit_keys=SigningKeyRing(settings.var / "signing-keys", roots, SigningPurpose.AUDIT),
         key_uses=NotedUses(),
+        registrations=Registrations(secrets, oauth),
+        connecting=Connecting(
+            opener,
+            secrets,
+            oauth,
+            base_url=settings.base_url,
+            verifier_key=derive_key(code_key, "oauth code verifier"),
+        ),
+        connection_tokens=ConnectionTokens(web, opener, secrets, oauth),
     )
 
     @contextlib.asynccontextmanager
@@ -93,6 +115,7 @@ def build(settings: Settings) -> FastAPI:
         try:
             yield
         finally:
+            await services.connection_tokens.close()
             await web.close()
             await signin.close()
             await limiter.close()

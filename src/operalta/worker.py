@@ -21,6 +21,7 @@ from operalta.jobs.queue import make_queue
 from operalta.jobs.queue import work as work_queue
 from operalta.kernel import logging
 from operalta.operations.root_keys import root_keys
+from operalta.operations.rotation.deployment import COMPANY_KEYS
 from operalta.sandbox.errors import ShellUnavailable
 from operalta.sandbox.files import FileLimits
 from operalta.sandbox.reading.reader import DocumentReader
@@ -29,8 +30,13 @@ from operalta.sandbox.shell.rules import MEBIBYTE, CommandLimits
 from operalta.sandbox.shell.runner import CommandRunner
 from operalta.sandbox.shell.self_test import self_test
 from operalta.sandbox.shell.state import ShellState, state_of, write_state
+from operalta.sealing.company_keys import CompanyKeys
+from operalta.sealing.envelope import Envelope
 from operalta.sealing.signing import SigningKeyRing, SigningPurpose
 from operalta.settings import DatabaseRole, Settings
+from operalta.vault.oauth.client import OAuthClient
+from operalta.vault.oauth.revoking import Revoker
+from operalta.vault.opening import Opener
 from operalta.workspace.files.file_store import FileStore
 
 log = structlog.get_logger(__name__)
@@ -61,10 +67,11 @@ async def _work(settings: Settings) -> None:
 
     shell, commands = await _shell(settings)
     limiter = Limiter(settings.redis_address, digest_key=settings.secret("limit-key"))
+    make_door = doors(settings, limiter)
     runner = Runner(
         pools[DatabaseRole.WORKER],
         dispatcher,
-        bound_registry(files, doors(settings, limiter), shell, commands),
+        bound_registry(files, make_door, shell, commands),
         RouteRegistry([builtin_route()]),
         files,
     )
@@ -72,8 +79,12 @@ async def _work(settings: Settings) -> None:
     queue = make_queue(
         settings.database_dsn(DatabaseRole.DISPATCH), run_agent=runner.run, deliver_message=sender.deliver
     )
-    ring = SigningKeyRing(settings.var / "signing-keys", root_keys(settings), SigningPurpose.AUDIT)
+    roots = root_keys(settings)
+    ring = SigningKeyRing(settings.var / "signing-keys", roots, SigningPurpose.AUDIT)
     sealer = Sealer(pools[DatabaseRole.JOB], ring.current, HeadDirectory(settings.var / "audit-heads"))
+
+    opener = Opener(Envelope(CompanyKeys(settings.var / COMPANY_KEYS, roots)))
+    revoker = Revoker(pools[DatabaseRole.JOB], opener, OAuthClient(make_door))
 
     async def rescue() -> None:
         for run in await dispatcher.rescue():
@@ -84,6 +95,7 @@ async def _work(settings: Settings) -> None:
         async with queue.open_async(), asyncio.TaskGroup() as group:
             group.create_task(work_queue(queue, stop))
             group.create_task(sealer.run(stop))
+            group.create_task(revoker.run(stop))
             group.create_task(maintenance.forget(pools[DatabaseRole.JOB], stop))
             group.create_task(maintenance.run(pools[DatabaseRole.DISPATCH], stop, rescue))
     finally:

@@ -28,6 +28,8 @@ A_FILE = b'--part\r\nContent-Disposition: form-data; name="file"; filename="matr
 
 # What is sent for a field of the API's bodies, whatever the route: its description says which fields there are.
 VALUES: dict[str, object] = {
+    "client_id": "matrix",
+    "client_secret": "matrix",
     "code": "123456",
     "company": "c-nothing-here",
     "current_password": "correct horse battery staple",
@@ -35,10 +37,12 @@ VALUES: dict[str, object] = {
     "email": "somebody@people.example",
     "kind": "decision",
     "name": "Matrix",
+    "oauth_client": NOBODY,
     "on_date": "2026-01-31",
     "password": "correct horse battery staple",
     "path": "matrix.md",
     "phone": NOBODY,
+    "provider": "github",
     "reason": "Asked for by telephone",
     "role": "observer",
     "slug": "matrix",
@@ -84,6 +88,9 @@ FORMS: dict[str, bytes] = {
     "/api-keys/{key_id}/revoke": b"typed=nothing",
     "/append": b"text=Matrix",
     "/move": b"path=matrix.md",
+    "/integrations/clients": b"provider=github&client_id=matrix&client_secret=matrix",
+    "/change": b"client_id=matrix&client_secret=matrix",
+    "/connect": b"scope=repo",
 }
 QUERIES = {"/files/at": "?path=canary.md", "/supersede": "?expected=0"}
 
@@ -190,6 +197,8 @@ def _fill(founder: Client, owner: Owner, company: tuple[UUID, str], canary: str)
         canary,
         run["run_id"],
     )
+    client = _only(owner, _A_CLIENT, canary, canary, company[0])
+    connection = _only(owner, _A_CONNECTION, canary, client)
     approval = _only(owner, _AN_APPROVAL, canary, canary, run["run_id"])
     grant = _only(owner, _A_GRANT, approval)
     return {
@@ -203,6 +212,8 @@ def _fill(founder: Client, owner: Owner, company: tuple[UUID, str], canary: str)
         "approval_id": approval,
         "grant_id": grant,
         "key_id": key,
+        "oauth_client_id": client,
+        "connection_id": connection,
     }
 
 
@@ -212,6 +223,16 @@ INSERT INTO agents.approvals (company_id, id, run_id, conversation_id, agent_id,
 SELECT run.company_id, gen_random_uuid(), run.id, run.conversation_id, run.agent_id, run.person_id, 'call', 'web_fetch',
     'egress', repeat('0', 64), jsonb_build_object('url', %s::text), repeat('0', 64), %s, now() + interval '1 day'
 FROM agents.runs AS run WHERE run.id = %s RETURNING id AS id
+"""
+_A_CLIENT: LiteralString = """
+INSERT INTO credentials.oauth_clients (company_id, id, provider, title, client_id, kept_id, registered_by)
+SELECT company_id, gen_random_uuid(), 'slack', %s, %s, gen_random_uuid(), person_id
+FROM tenancy.memberships WHERE company_id = %s AND role = 'founder' LIMIT 1 RETURNING id AS id
+"""
+_A_CONNECTION: LiteralString = """
+INSERT INTO credentials.connections (company_id, id, oauth_client_id, person_id, account)
+SELECT company_id, gen_random_uuid(), id, registered_by, %s FROM credentials.oauth_clients WHERE id = %s
+RETURNING id AS id
 """
 _A_GRANT: LiteralString = """
 INSERT INTO agents.grants (company_id, approval_id, conversation_id, requester_id, tool, tool_hash, argument_shape,

@@ -153,6 +153,8 @@ def _add_company(owner: Owner, company: Company) -> None:
         "revoked_invitation",
         "event",
         "unsealed_event",
+        "oauth_client",
+        "connection",
     )
     company.ids |= {name: company.new_id() for name in names}
     facts = company.ids | {

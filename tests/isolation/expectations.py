@@ -168,6 +168,11 @@ LAWS: Final[dict[str, tuple[Law, ...]]] = {
     ),
     "audit.events": (read("web", COMPANYS, May.AUDIT_READ),),
     "audit.leaves": (read("web", COMPANYS, May.AUDIT_READ),),
+    # Made, changed, used and ended by functions alone.
+    "credentials.oauth_clients": (read(BOTH, COMPANYS, May.INTEGRATIONS_READ),),
+    "credentials.connections": (read(BOTH, COMPANYS, May.INTEGRATIONS_READ, "-refresh_digest"),),
+    "credentials.oauth_states": CLOSED,
+    "credentials.oauth_revocations": CLOSED,
     # Kept, replaced, opened and removed by functions alone; nobody reads the bytes.
     "credentials.secrets": (read(BOTH, COMPANYS, May.INTEGRATIONS_READ, "-sealed"),),
     # ── Its memory ────────────────────────────────────────────────────────────────────────────────────

@@ -97,6 +97,16 @@ OF_COMPANY: Final[tuple[LiteralString, ...]] = (
         WHERE id = %(event)s""",
     """INSERT INTO agents.agents (company_id, id, slug, name, purpose, instructions)
         VALUES (%(company)s, %(agent)s, 'chief-of-staff', %(canary)s, %(canary)s, %(canary)s)""",
+    """INSERT INTO credentials.oauth_clients (company_id, id, provider, title, client_id, kept_id, registered_by)
+        VALUES (%(company)s, %(oauth_client)s, 'github', %(canary)s, %(canary)s, gen_random_uuid(), %(founder)s)""",
+    """INSERT INTO credentials.connections (company_id, id, oauth_client_id, person_id, account, refresh_digest)
+        VALUES (%(company)s, %(connection)s, %(oauth_client)s, %(founder)s, %(canary)s,
+            sha256(convert_to(%(canary)s, 'UTF8')))""",
+    """INSERT INTO credentials.oauth_states (company_id, digest, oauth_client_id, person_id, session_id, scopes)
+        VALUES (%(company)s, sha256(convert_to(%(canary)s || ' state', 'UTF8')), %(oauth_client)s, %(founder)s,
+            (SELECT id FROM identity.sessions WHERE person_id = %(founder)s LIMIT 1), ARRAY[%(canary)s])""",
+    """INSERT INTO credentials.oauth_revocations (company_id, connection_id, next_at)
+        VALUES (%(company)s, %(connection)s, now() + interval '1 year')""",
     """INSERT INTO credentials.secrets (company_id, id, kind, belongs_to, sealed)
         VALUES (%(company)s, gen_random_uuid(), 'service_api_key', gen_random_uuid(),
             decode('0100000001', 'hex') || convert_to(rpad(%(canary)s, 60, '.'), 'UTF8'))""",

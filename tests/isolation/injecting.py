@@ -124,6 +124,8 @@ class Injector:
 
     def _fresh_ids(self) -> dict[str, str]:
         """Make a row of each kind that a change uses up, so that each call finds the same."""
+        # A company is registered once at a provider.
+        self.owner.execute(_UNREGISTER, {"company": self.plot.company_id})
         facts = {"company": self.plot.company_id, "founder": self.plot.people["founder"], "token": secrets.token_hex(6)}
         row = self.owner.execute(_FRESH, facts | {"agent": self.plot.ids["agent_id"]}).fetchone()
         assert row is not None
@@ -138,6 +140,9 @@ class Injector:
 
 
 _CONTENT = b"x"
+_UNREGISTER: LiteralString = """
+DELETE FROM credentials.oauth_clients WHERE company_id = %(company)s AND provider IN ('github', 'generic')
+"""
 # A statement sees the tables as they were before it: what refers to another row takes its id from where it was made.
 _FRESH: LiteralString = """
 WITH person AS (INSERT INTO identity.people (email, email_key, name, verified_at)
@@ -175,11 +180,17 @@ WITH person AS (INSERT INTO identity.people (email, email_key, name, verified_at
         FROM approval RETURNING id),
     visit AS (INSERT INTO tenancy.staff_access (company_id, person_id, person_name, role, reason, expires_at)
         SELECT %(company)s, id, 'Visitor', 'support', 'Asked for by telephone', now() + interval '1 hour' FROM person
-        RETURNING id)
+        RETURNING id),
+    client AS (INSERT INTO credentials.oauth_clients (company_id, id, provider, issuer, title, client_id, kept_id,
+            registered_by)
+        VALUES (%(company)s, gen_random_uuid(), 'notion', %(token)s, %(token)s, %(token)s, gen_random_uuid(),
+            %(founder)s) RETURNING id),
+    connection AS (INSERT INTO credentials.connections (company_id, id, oauth_client_id, person_id)
+        SELECT %(company)s, gen_random_uuid(), id, %(founder)s FROM client RETURNING id)
 SELECT member.person_id, record.id AS record_id, file.id AS file_id, invitation.id AS invitation_id,
     conversation.id AS conversation_id, run.id AS run_id, approval.id AS approval_id, given.id AS grant_id,
-    visit.id AS visit_id
-FROM member, record, file, invitation, conversation, run, approval, given, visit
+    visit.id AS visit_id, client.id AS oauth_client_id, connection.id AS connection_id
+FROM member, record, file, invitation, conversation, run, approval, given, visit, client, connection
 """
 
 

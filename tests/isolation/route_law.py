@@ -46,7 +46,7 @@ LAW: dict[Audience | May, str] = {
         POST /api/v1/auth/factors/passkey/confirm                                 GET /staff
         POST /staff/visits                   POST /staff/visits/{visit_id}/end    GET /api/v1/staff/companies
         GET /api/v1/staff/visits             POST /api/v1/staff/visits
-        DELETE /api/v1/staff/visits/{visit_id}
+        DELETE /api/v1/staff/visits/{visit_id}                                    GET /connections/callback
     """,
     # Every member; leaving is everybody's right, so ending a membership asks the service for more.
     May.COMPANY_READ: """
@@ -126,6 +126,27 @@ LAW: dict[Audience | May, str] = {
         POST /api/v1/companies/{company}/api-keys
         POST /api/v1/companies/{company}/api-keys/{key_id}/rotate
         DELETE /api/v1/companies/{company}/api-keys/{key_id}
+    """,
+    May.INTEGRATIONS_READ: """
+        GET /c/{company}/integrations        GET /api/v1/companies/{company}/oauth-providers
+        GET /api/v1/companies/{company}/oauth-clients
+        GET /api/v1/companies/{company}/connections
+        GET /api/v1/companies/{company}/connections/{connection_id}
+    """,
+    May.INTEGRATIONS_CONNECT: """
+        POST /c/{company}/integrations/clients/{oauth_client_id}/connect
+        POST /c/{company}/integrations/connections/{connection_id}/again
+        POST /c/{company}/integrations/connections/{connection_id}/revoke
+        POST /api/v1/companies/{company}/connections
+        DELETE /api/v1/companies/{company}/connections/{connection_id}
+    """,
+    May.INTEGRATIONS_MANAGE: """
+        POST /c/{company}/integrations/clients
+        POST /c/{company}/integrations/clients/{oauth_client_id}/change
+        POST /c/{company}/integrations/clients/{oauth_client_id}/remove
+        POST /api/v1/companies/{company}/oauth-clients
+        PUT /api/v1/companies/{company}/oauth-clients/{oauth_client_id}
+        DELETE /api/v1/companies/{company}/oauth-clients/{oauth_client_id}
     """,
     May.AUDIT_READ: """
         GET /c/{company}/audit               GET /c/{company}/audit/export        POST /c/{company}/audit/verify

@@ -27,6 +27,7 @@ class Strongbox:
     keys: CompanyKeys
     secrets: Secrets
     opener: Opener
+    root_text: str = ""
 
     def scope(self, member: Member) -> AbstractAsyncContextManager[Scope]:
         return open_company_scope(self.pools.web, member.session_secret, member.company_slug, Origin(address="test"))
@@ -50,6 +51,7 @@ class Strongbox:
 
 
 def make_strongbox(servers: Servers, pools: Pools, folder: Path) -> Strongbox:
-    keys = CompanyKeys(folder / "company-keys", RootKeys.from_text(new_root_key_text()))
+    root = new_root_key_text()
+    keys = CompanyKeys(folder / "company-keys", RootKeys.from_text(root))
     envelope = Envelope(keys)
-    return Strongbox(servers, pools, keys, Secrets(envelope), Opener(envelope))
+    return Strongbox(servers, pools, keys, Secrets(envelope), Opener(envelope), root.decode())

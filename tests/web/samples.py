@@ -7,6 +7,7 @@ from tests.web.samples_company import company_pages
 from tests.web.samples_credentials import credential_pages, credentials_with_errors
 from tests.web.samples_factors import factor_pages, factors_with_errors, proving_pages
 from tests.web.samples_ground import ADA, Context, Sample, page, visitor
+from tests.web.samples_integrations import integration_errors, integration_pages
 from tests.web.samples_knowledge import file_pages, memory_pages, metric_pages, revenue
 from tests.web.samples_public import public_pages, signed_out
 from tests.web.samples_work import approval, work
@@ -16,8 +17,16 @@ __all__ = ["ADA", "Context", "Sample", "approval", "minimal", "page", "revenue",
 
 def rich() -> list[Sample]:
     """Return every page as it looks in use."""
-    inside = [*work(), *memory_pages(), *metric_pages(), *file_pages(), *company_pages(), *credential_pages()]
-    inside += factor_pages()
+    inside = [
+        *work(),
+        *memory_pages(),
+        *metric_pages(),
+        *file_pages(),
+        *company_pages(),
+        *integration_pages(),
+        *credential_pages(),
+        *factor_pages(),
+    ]
     return [*signed_out(), *proving_pages(), *inside, *public_pages()]
 
 
@@ -57,6 +66,7 @@ def with_errors() -> list[Sample]:
         ),
         *factors_with_errors(),
         *credentials_with_errors(),
+        *integration_errors(),
     ]
 
 

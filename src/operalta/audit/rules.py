@@ -109,6 +109,15 @@ class Action(StrEnum):
     SECRET_REPLACED = "secret.replaced"  # noqa: S105 - the name of an event
     SECRET_REMOVED = "secret.removed"  # noqa: S105 - the name of an event
     SECRET_OPENED = "secret.opened"  # noqa: S105 - the name of an event
+    OAUTH_CLIENT_REGISTERED = "oauth_client.registered"
+    OAUTH_CLIENT_CHANGED = "oauth_client.changed"
+    OAUTH_CLIENT_REMOVED = "oauth_client.removed"
+    CONNECTION_MADE = "connection.made"
+    CONNECTION_REFRESHED = "connection.refreshed"
+    CONNECTION_NOT_REFRESHED = "connection.not_refreshed"
+    CONNECTION_BROKEN = "connection.broken"
+    CONNECTION_REVOKED = "connection.revoked"
+    CONNECTION_ENDED_AT_PROVIDER = "connection.ended_at_provider"
     INTEGRATION_CHANGED = "integration.changed"
     KEY_ROTATED = "key.rotated"
 

@@ -107,6 +107,12 @@ WEB = Rights(
             "last_used_at, last_used_from, name, previous_expires_at, previous_shown, refused_at, revoked_at, "
             "revoked_by, rotated_at, scopes, shown)"
         ),
+        "credentials.connections": (
+            "SELECT (account, asked_scopes, at_provider, company_id, connected_at, expires_at, failed_at, failure, "
+            "generation, granted_scopes, id, kept_access_id, kept_refresh_id, last_used_at, not_before, "
+            "oauth_client_id, person_id, refresh_until, refreshed_at, revoked_at, status)"
+        ),
+        "credentials.oauth_clients": "SELECT",
         "credentials.secrets": (
             "SELECT (belongs_to, company_id, created_at, id, key_version, kind, replaced_at, revision)"
         ),
@@ -163,8 +169,10 @@ WEB = Rights(
         "agents": "resume_run start_run",
         "audit": "append chain_state",
         "credentials": """
-            hold_company_key keep_secret make_api_key note_key_use open_secret remove_secret replace_secret
-            revoke_api_key rotate_api_key
+            begin_connection change_client claim_refresh end_refresh hold_company_key hold_key_of_refresh
+            keep_connection keep_secret make_api_key note_key_use note_requests open_secret register_client
+            remove_client remove_secret replace_secret revoke_api_key revoke_connection rotate_api_key take_state
+            taken_state use_connection
         """,
         "delivery": "note_receipt send_invitation send_verification",
         "identity": "end_sessions own_password_changed_at own_staff_roles",
@@ -202,6 +210,12 @@ WORKER = Rights(
             "SELECT, INSERT (arguments_sha256, call_id, company_id, private_to, run_id, tool), "
             "UPDATE (done_at, result, status)"
         ),
+        "credentials.connections": (
+            "SELECT (account, asked_scopes, at_provider, company_id, connected_at, expires_at, failed_at, failure, "
+            "generation, granted_scopes, id, kept_access_id, kept_refresh_id, last_used_at, not_before, "
+            "oauth_client_id, person_id, refresh_until, refreshed_at, revoked_at, status)"
+        ),
+        "credentials.oauth_clients": "SELECT",
         "credentials.secrets": (
             "SELECT (belongs_to, company_id, created_at, id, key_version, kind, replaced_at, revision)"
         ),
@@ -242,7 +256,10 @@ WORKER = Rights(
     },
     functions={
         "audit": "append",
-        "credentials": "hold_company_key keep_secret open_secret remove_secret replace_secret",
+        "credentials": """
+            claim_refresh end_refresh hold_company_key hold_key_of_refresh keep_secret note_requests open_secret
+            remove_secret replace_secret use_connection
+        """,
         "scope": """
             colleagues company_permitting is_company_member_with_role may open_run_scope part roles_permitted
             scope_company scope_key scope_kind scope_person scope_reader scope_run

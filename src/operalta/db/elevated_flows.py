@@ -16,6 +16,7 @@ class Purpose(StrEnum):
     FORGET_EXPIRED = "forget what has expired"
     ROTATE_KEYS = "rotate keys"
     SEAL_AUDIT_LOG = "seal the audit log"
+    REVOKE_CONNECTIONS = "tell providers of connections that ended"
     SUPPORT = "help a person at the operator's hands"
 
 
@@ -24,6 +25,7 @@ class Trail(StrEnum):
 
     OWN_EVENT = "an event of its own in every use that finds something"
     OF_TAKING = "the event of elevated.take_message, without which it does nothing"
+    OF_REVOCATION = "an event of its own where it ends something, else those of elevated.take_revocation"
     SEALED_TREE = "none: it makes the log's own tree, which `operalta audit verify` recomputes"
     NOTHING_READ = "none: it touches nobody's rows"
 
@@ -46,6 +48,7 @@ class Flow:
 _OF_THE_QUEUE = "a message's id, put into the queue by the scoped function that wrote it; it must still be queued"
 _TAKEN = "the message that take_message gave in this transaction; any other is refused"
 _NO_IDS = "it takes none"
+_OF_TAKEN_REVOCATION = "what take_revocation gave; any other, and one that nobody took, is refused"
 _OF_UNSEALED = "events that unsealed_events gave; an event that is sealed already, or is not there, is refused"
 _A_COMPANY = "a company that has a key; for any other there are no secrets, and nothing happens"
 _OF_THE_PAGE = "rows of the page before; a row that was written since, or is not there, stays as it is"
@@ -60,6 +63,10 @@ FLOWS: tuple[Flow, ...] = (
     Flow("finish_message", Purpose.DELIVER_MAIL, _OF_THE_QUEUE, Trail.OWN_EVENT),
     # ── What has expired ──
     Flow("forget_expired", Purpose.FORGET_EXPIRED, _NO_IDS, Trail.OWN_EVENT),
+    Flow("forget_states", Purpose.FORGET_EXPIRED, _NO_IDS, Trail.OWN_EVENT),
+    # ── Connections that have ended here ──
+    Flow("take_revocation", Purpose.REVOKE_CONNECTIONS, _NO_IDS, Trail.OWN_EVENT),
+    Flow("finish_revocation", Purpose.REVOKE_CONNECTIONS, _OF_TAKEN_REVOCATION, Trail.OF_REVOCATION),
     # ── The sealing of the audit log ──
     Flow("begin_sealing", Purpose.SEAL_AUDIT_LOG, _NO_IDS, Trail.NOTHING_READ),
     Flow("last_head", Purpose.SEAL_AUDIT_LOG, _NO_IDS, Trail.NOTHING_READ),

@@ -97,7 +97,8 @@ RULES: Mapping[SecretKind, SecretRules] = MappingProxyType(
             DataCategory.DELEGATED_ACCOUNT,
             Caller.EGRESS,
             Caller.OAUTH_CLIENT,
-            days=1,
+            # Several providers' tokens last until they are revoked; those that expire are refreshed by their own clock.
+            days=400,
             kept_with=_CONNECT,
             replaced_with=_READ,
         ),

@@ -6,7 +6,7 @@ from uuid import UUID
 from operalta.db.permission import require
 from operalta.db.scope import Scope
 from operalta.kernel.errors import NotAllowed, NotFound
-from operalta.kernel.ids import new_id
+from operalta.kernel.ids import CompanyId, new_id
 from operalta.sealing.envelope import Envelope, Location
 from operalta.terms.registry import upholds
 from operalta.vault.kinds import LARGEST_PLAINTEXT_BYTES, RULES, SecretKind
@@ -64,9 +64,16 @@ class Secrets:
         if not await store.remove(scope, secret_id):
             raise NotFound
 
-    async def _sealed(self, scope: Scope, secret: UUID, revision: int, plaintext: bytes) -> bytes:
+    async def seal(self, company: CompanyId, secret: UUID, revision: int, plaintext: bytes) -> bytes:
+        """Return `plaintext` sealed for one revision of a secret's row; nothing is kept. Raise as `keep` does.
+
+        The transaction that writes it has to hold the company's key before this is called (`hold_company_key`).
+        """
         if not 0 < len(plaintext) <= LARGEST_PLAINTEXT_BYTES:
             raise SecretTooLarge
-        await store.hold_company_key(scope)
         # A company's first key is made here, which waits for the disk.
-        return await asyncio.to_thread(self._envelope.seal, scope.company, location_of(secret, revision), plaintext)
+        return await asyncio.to_thread(self._envelope.seal, company, location_of(secret, revision), plaintext)
+
+    async def _sealed(self, scope: Scope, secret: UUID, revision: int, plaintext: bytes) -> bytes:
+        await store.hold_company_key(scope)
+        return await self.seal(scope.company, secret, revision, plaintext)

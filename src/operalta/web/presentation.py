@@ -25,6 +25,7 @@ _NOTICES = {
     "deleted": ("ok", "Deleted."),
     "restored": ("ok", "Restored."),
     "revoked": ("ok", "Revoked."),
+    "connected": ("ok", "Connected."),
     "verified": ("ok", "The address is verified. Sign in to go on."),
     "address-verified": ("ok", "Your address is verified."),
     "password-changed": ("ok", "The password is changed. Every other session has ended."),

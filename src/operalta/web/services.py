@@ -18,6 +18,9 @@ from operalta.sandbox.shell.state import ShellState, read_state
 from operalta.sealing.signing import SigningKeyRing
 from operalta.settings import Settings
 from operalta.vault.api_keys.noted_uses import NotedUses
+from operalta.vault.oauth.connecting import Connecting
+from operalta.vault.oauth.registrations import Registrations
+from operalta.vault.oauth.tokens import ConnectionTokens
 from operalta.workspace.files.file_store import FileStore
 
 
@@ -40,6 +43,9 @@ class Services:
     documents: DocumentReader
     audit_keys: SigningKeyRing
     key_uses: NotedUses
+    registrations: Registrations
+    connecting: Connecting
+    connection_tokens: ConnectionTokens
 
     def shell_state(self) -> ShellState:
         """Tell what the worker found out about the sandbox for commands."""

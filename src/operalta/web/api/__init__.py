@@ -9,6 +9,7 @@ from operalta.web.api import (
     audit,
     auth,
     companies,
+    connections,
     conversations,
     factors,
     files,
@@ -32,3 +33,4 @@ routers: tuple[APIRouter, ...] = (
 routers += (audit.router, trust.router)
 routers += (agents.router, conversations.router, runs.router, approvals.router, tools.router)
 routers += (api_keys.router,)
+routers += (connections.router,)
