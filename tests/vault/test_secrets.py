@@ -15,6 +15,7 @@ from operalta.settings import DatabaseRole
 from operalta.vault.kinds import LARGEST_PLAINTEXT_BYTES, RULES, Caller, SecretKind, may_open
 from operalta.vault.sealed import store
 from operalta.vault.sealed.errors import NotForThisCaller, SecretReplacedMeanwhile, SecretTooLarge, SecretTooOld
+from operalta.vault.unsealing import store as unsealing_store
 from tests.conftest import Member, Pools, Servers, World
 from tests.vault.strongbox import Strongbox, make_strongbox
 
@@ -80,6 +81,19 @@ async def test_only_the_callers_of_its_kind_open_a_secret(box: Strongbox, founde
             with pytest.raises(NotForThisCaller):
                 await opened(box, founder, secret, caller)
     assert len(box.events(secret)) == 1 + len(RULES[kind].openers)
+
+
+@pytest.mark.proves("1.3.3")
+async def test_the_database_itself_hands_nothing_to_another_caller_or_without_a_purpose(
+    box: Strongbox, founder: Member
+) -> None:
+    secret = await kept(box, founder)
+    for caller, purpose in (("webhook_sender", PURPOSE), ("anybody", PURPOSE), ("egress", " "), ("egress", "x" * 201)):
+        with pytest.raises(psycopg.Error) as refused:
+            async with box.scope(founder) as scope:
+                await unsealing_store.sealed_bytes(scope, secret, caller, purpose)
+        assert refused.value.sqlstate == "OP006"
+    assert [action for action, _ in box.events(secret)] == ["secret.kept"]
 
 
 @pytest.mark.proves("1.3.5")
