@@ -1,0 +1,2 @@
+-- Integrations.
+SELECT 1;
