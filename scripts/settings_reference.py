@@ -32,6 +32,8 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "`redis+cluster://` or `rediss+cluster://`. The embedded one unless set.",
         "smtp_url": "The relay that mail leaves by: `smtp://user:password@host:port`, which changes to TLS first, or "
         "`smtps://…`. Without it the local profile keeps mail in the operator's outbox.",
+        "kms_endpoint": "The key service's address where it is not the usual one. It may lie on a private network, and "
+        "be `http://` on this machine alone.",
         "sms_provider": "Who carries codes by SMS. With `none` the local profile keeps them in the operator's outbox, "
         "and production offers none.",
         "sms_account": "Twilio: the Account SID. Bird: the workspace's id.",
@@ -84,7 +86,13 @@ With `OPERALTA_PROFILE=production` a process ends at once, with the list of what
 - TLS is there: `OPERALTA_TLS_CERTIFICATE` and `OPERALTA_TLS_KEY`, or `OPERALTA_TRUSTED_PROXIES` where a proxy ends it;
 - `OPERALTA_PUBLIC_URL` begins with `https://`;
 - `OPERALTA_BCRYPT_COST` is 12 or more;
-- `OPERALTA_SMTP_URL` is set: the outbox page is for local use only.
+- `OPERALTA_SMTP_URL` is set: the outbox page is for local use only;
+- no secret, and no password in a URL, is short, a sample or a pattern;
+- the secrets are production's own.
+
+Each profile refuses what belongs to the other. What `up` and `migrate` make begins with the profile's name, and the
+file `profile` beside the secrets says whose folder it is. The local profile refuses an `https://` address that is not
+of this machine.
 
 With `OPERALTA_SMS_PROVIDER` any profile asks for `OPERALTA_SMS_ACCOUNT`, `OPERALTA_SMS_SENDER`,
 `OPERALTA_SMS_COUNTRIES` and the provider's secrets.
@@ -92,12 +100,14 @@ With `OPERALTA_SMS_PROVIDER` any profile asks for `OPERALTA_SMS_ACCOUNT`, `OPERA
 ## Secrets
 
 Secrets are files, one each, that only their owner may read; a file that others can read, or with fewer than 32 bytes,
-is refused. `up` and `migrate` make what is missing. To bring your own, put them into one folder and name it in
-`OPERALTA_SECRETS_DIR`.
+is refused. `up` and `migrate` make what is missing. `operalta doctor` says what is wrong with them. To bring your own,
+put them into one folder and name it in `OPERALTA_SECRETS_DIR`.
 
 | file | is for |
 |---|---|
-| `root-key` | wraps the keys that sign access tokens and the audit log |
+| `root-key` | wraps all other [keys](keys.md): companies' keys, signing keys, the secrets of authenticator apps |
+| `root-key-previous-…` | earlier root keys, for ten minutes after a rotation |
+| `root-key.kms` | instead of both: the root key as AWS KMS has encrypted it |
 | `pepper-1` | goes into every password's hash; without it no password can be checked |
 | `refresh-key` | the secrets of sessions are derived from it; a new one signs everybody out |
 | `limit-key` | keys the digests under which rate limits count |

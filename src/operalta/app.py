@@ -45,6 +45,7 @@ from operalta.sealing.signing import SigningKeyRing, SigningPurpose
 from operalta.settings import DatabaseRole, Settings, SignUp
 from operalta.tenancy import inventory as tenancy_inventory
 from operalta.vault import inventory as vault_inventory
+from operalta.vault.api_keys.noted_uses import NotedUses
 from operalta.vault.oauth.client import OAuthClient
 from operalta.vault.oauth.connecting import Connecting
 from operalta.vault.oauth.registrations import Registrations
@@ -103,6 +104,7 @@ def build(settings: Settings) -> FastAPI:
             verifier_key=derive_key(code_key, "oauth code verifier"),
         ),
         connection_tokens=ConnectionTokens(web, opener, secrets, oauth),
+        key_uses=NotedUses(),
     )
 
     @contextlib.asynccontextmanager
@@ -140,8 +142,8 @@ def inventory() -> tuple[InventoryEntry, ...]:
         delivery_inventory,
         identity_inventory,
         tenancy_inventory,
-        vault_inventory,
         workspace_inventory,
+        vault_inventory,
         agents_inventory,
         assurance_inventory,
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from operalta import __version__
+from operalta.operations.api_key_commands import api_key_commands
 from operalta.operations.key_commands import key_commands
 from operalta.operations.people_commands import people_commands
 from operalta.settings import SettingsError, load_settings
@@ -31,6 +32,7 @@ application = typer.Typer(
 audit_commands = typer.Typer(help="The audit log.", no_args_is_help=True)
 application.add_typer(audit_commands, name="audit")
 application.add_typer(people_commands, name="people")
+application.add_typer(api_key_commands, name="api-keys")
 application.add_typer(key_commands, name="keys")
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -45,9 +47,9 @@ def main() -> None:
     from operalta.db.errors import DatabaseOutOfReach, PolicyGaps, SchemaFromTheFuture
     from operalta.kernel.errors import Refusal
     from operalta.operations.deployment import AlreadyRunning, CannotStart
-    from operalta.operations.people import CannotHelp
     from operalta.operations.privileges import CannotLeaveRoot
     from operalta.operations.servers import ServerFailed
+    from operalta.operations.support import CannotHelp
 
     try:
         application()
@@ -253,6 +255,29 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print the parts
             print(f"{name:16} {state}")
     if any(state != "running" for name, state in found.items() if name not in OPTIONAL):
         raise typer.Exit(FAULT_FOUND)
+
+
+@application.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False) -> None:
+    """Tell what is wrong with settings, secrets, permissions, versions, servers and sandbox, and how to mend each.
+
+    It only looks. Ends with 3 where something is wrong, 4 where something could not be checked and nothing is wrong.
+
+    Example: operalta doctor --json
+    """
+    from operalta.operations.doctor import Verdict, examine
+
+    found = examine()
+    if as_json:
+        print(json.dumps([asdict(each) for each in found], indent=2))
+    for each in () if as_json else found:
+        sign = {Verdict.WELL: "✓", Verdict.WRONG: "✗", Verdict.UNKNOWN: "?"}[each.verdict]
+        print(f"{sign} {each.part:12} {each.says}{f'{chr(10)}{16 * chr(32)}{each.mend}' if each.mend else ''}")
+    verdicts = {each.verdict for each in found}
+    if Verdict.WRONG in verdicts:
+        raise typer.Exit(FAULT_FOUND)
+    if Verdict.UNKNOWN in verdicts:
+        raise typer.Exit(COULD_NOT_CHECK)
 
 
 @application.command()

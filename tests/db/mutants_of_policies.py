@@ -19,7 +19,7 @@ from tests.db.mutants import (
 )
 
 OF_COMPANY = re.compile(r"company_id = \( SELECT scope\.company_permitting\('[a-z:]+'::text\) AS company_permitting\)")
-PRIVATE = "(private_to IS NULL) OR (private_to = ( SELECT scope.scope_person() AS scope_person))"
+PRIVATE = "(private_to IS NULL) OR (private_to = ( SELECT scope.scope_reader() AS scope_reader))"
 
 
 # ── Tables ────────────────────────────────────────────────────────────────────────────────────────────

@@ -35,6 +35,7 @@ CALLS: dict[str, LiteralString] = {
     "reset_factors": "SELECT elevated.reset_factors(%(id)s, 'because')",
     "appoint_staff": "SELECT elevated.appoint_staff(%(id)s, 'support', 'because')",
     "dismiss_staff": "SELECT elevated.dismiss_staff(%(id)s, 'because')",
+    "revoke_api_key": "SELECT elevated.revoke_api_key(%(id)s, 'because')",
 }
 # The ids of `Ids` for which each of them may do something.
 FOR: dict[str, frozenset[str]] = {
@@ -55,6 +56,7 @@ FOR: dict[str, frozenset[str]] = {
     "reset_factors": frozenset({"person"}),
     "appoint_staff": frozenset({"person"}),
     "dismiss_staff": frozenset(),
+    "revoke_api_key": frozenset(),
 }
 KINDS = ("nobody", "person", "company", "session", "mail", "code", "finished", "event", "sealed")
 REFUSALS = ("OP003", "OP005")

@@ -46,7 +46,8 @@ def ada(servers: Servers) -> PhoneOwner:
 
 
 def through(servers: Servers, pools: Pools, provider: Provider, **changes: object) -> Sender:
-    return Sender(pools.job, sms_settings(servers, provider, **changes))
+    # Copied, since a local deployment has no public address; what is sent would be the same in production.
+    return Sender(pools.job, sms_settings(servers, provider).model_copy(update=changes))
 
 
 # ── What goes out, and what is kept ──────────────────────────────────────────────────────────────────────
@@ -58,7 +59,7 @@ def assert_twilio_form(asked: Asked) -> None:
     assert asked.headers["authorization"] == f"Basic {credentials}"
     assert asked.headers["content-type"] == "application/x-www-form-urlencoded"
     assert {name: asked.form[name] for name in ("To", "From")} == {"To": NUMBER, "From": SENDER}
-    assert asked.form["StatusCallback"] == "https://localhost/callbacks/sms/twilio"
+    assert asked.form["StatusCallback"] == "https://operalta.example/callbacks/sms/twilio"
     assert asked.form.keys() == {"To", "From", "Body", "StatusCallback"}
 
 
@@ -77,12 +78,12 @@ async def test_a_code_leaves_in_the_provider_s_format_and_nothing_else_holds_it(
 ) -> None:
     message = await ada.ask(pools)
     with caplog.at_level(logging.DEBUG):
-        sender = through(servers, pools, provider, public_url="https://localhost")
+        sender = through(servers, pools, provider, public_url="https://operalta.example")
         await sender.deliver(message)
         await sender.deliver(message)
     (asked,), (code,) = provider.asked, provider.codes
     (assert_twilio_form if provider.name == "twilio" else assert_bird_json)(asked)
-    assert provider.text(asked).splitlines()[-1] == f"@localhost #{code}"
+    assert provider.text(asked).splitlines()[-1] == f"@operalta.example #{code}"
     kept = message_row(servers, message)
     assert (kept["status"], kept["attempts"]) == ("sent", 1)
     assert kept["provider_reference"]

@@ -48,6 +48,7 @@ VALUES: dict[str, object] = {
     "slug": "matrix",
     "status": "decided",
     "text": "/help",
+    "scopes": ["company:read"],
     "title": "Matrix",
     "token": "nothing",
     "value": "1",
@@ -82,6 +83,9 @@ FORMS: dict[str, bytes] = {
     "/agents/{agent_id}": b"name=Matrix&purpose=Matrix&instructions=Matrix",
     "/tools": b"memory_search=allow",
     "/folders": b"directories=matrix",
+    "/api-keys": b"name=Matrix&scopes=company:read",
+    "/rotate": b"overlap=0",
+    "/api-keys/{key_id}/revoke": b"typed=nothing",
     "/append": b"text=Matrix",
     "/move": b"path=matrix.md",
     "/integrations/clients": b"provider=github&client_id=matrix&client_secret=matrix",
@@ -177,6 +181,7 @@ def _fill(founder: Client, owner: Owner, company: tuple[UUID, str], canary: str)
     invitation = _made(founder.api("POST", f"{inside}/invitations", {"email": email, "role": "observer"}))["id"]
     file = _made(founder.upload(f"/api/v1{inside}/files", b"canary.md", canary.encode()))["id"]
     said = f"text=/find+{canary}".encode()
+    key = _made(founder.api("POST", f"{inside}/api-keys", {"name": canary, "scopes": ["company:read"]}))["id"]
     run = _made(founder.request("POST", f"/c/{company[1]}/chat", said, {"Content-Type": FORM, "Accept": JSON}))
     agent = _only(
         owner,
@@ -208,6 +213,7 @@ def _fill(founder: Client, owner: Owner, company: tuple[UUID, str], canary: str)
         "grant_id": grant,
         "oauth_client_id": client,
         "connection_id": connection,
+        "key_id": key,
     }
 
 

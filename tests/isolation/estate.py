@@ -13,8 +13,9 @@ from uuid import UUID
 
 import psycopg
 
-from operalta.access.rules import CompanyKind, Role, StaffRole
-from tests.isolation.filling import A_VISIT, OF_COMPANY, OF_CONVERSATION, OF_NOBODY, OF_PERSON, THE_COMPANY
+from operalta.access.rules import KEY_SCOPES, CompanyKind, Role, StaffRole
+from operalta.vault.api_keys.rules import new_key_text, shown_part
+from tests.isolation.filling import A_KEY, A_VISIT, OF_COMPANY, OF_CONVERSATION, OF_NOBODY, OF_PERSON, THE_COMPANY
 
 Owner = psycopg.Connection[dict[str, Any]]
 Row = dict[str, Any]
@@ -39,6 +40,15 @@ class Run:
     claim: str
 
 
+@dataclass(frozen=True)
+class Key:
+    """An API key."""
+
+    id: UUID
+    text: str
+    is_companys: bool
+
+
 @dataclass
 class Company:
     """A company: a member of each role, somebody who was removed, and a conversation with a run of each of them."""
@@ -48,6 +58,7 @@ class Company:
     canary: str = field(default_factory=lambda: f"canary{secrets.token_hex(8)}")
     people: dict[str, Person] = field(default_factory=dict[str, Person])
     runs: dict[str, Run] = field(default_factory=dict[str, Run])
+    keys: dict[str, Key] = field(default_factory=dict[str, Key])
     ids: dict[str, UUID] = field(default_factory=dict[str, UUID])
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
@@ -161,12 +172,36 @@ def _add_company(owner: Owner, company: Company) -> None:
         owner.execute(statement, facts)
     for person in company.people.values():
         _add_conversation(owner, company, person, person.id)
+    _add_keys(owner, company)
     # Last, so that the removed one leaves work behind.
     owner.execute(
         "UPDATE tenancy.memberships SET ended_at = now() WHERE company_id = %s AND person_id = %s",
         (company.id, company.people["removed"].id),
     )
     _add_conversation(owner, company, founder, None)
+
+
+def _add_keys(owner: Owner, company: Company) -> None:
+    founder, removed = company.people[Role.FOUNDER], company.people["removed"]
+    everything, narrow = [*KEY_SCOPES], ["agents:run", "metrics:read"]
+    for name, holder, kind, scopes, life, addresses in (
+        *((f"{role}'s key", company.people[role], "personal", everything, "1 day", []) for role in Role),
+        ("company key", founder, "company", everything, "1 day", ["203.0.113.0/24", "2001:db8::/32"]),
+        ("narrow key", founder, "personal", narrow, "1 day", []),
+        ("revoked key", founder, "personal", everything, "1 day", []),
+        ("expired key", founder, "personal", everything, "-1 second", []),
+        ("key for elsewhere", founder, "personal", everything, "1 day", ["198.51.100.0/24"]),
+        ("key of somebody removed", removed, "personal", everything, "1 day", []),
+        ("company key that somebody removed has seen", removed, "company", everything, "1 day", []),
+    ):
+        key = company.keys[name] = Key(company.new_id(), new_key_text(), kind == "company")
+        facts = {"company": company.id, "key": key.id, "kind": kind, "name": f"{company.canary} {name}"[:80]}
+        facts |= {"scopes": scopes, "addresses": addresses, "holder": holder.id, "text": key.text}
+        owner.execute(A_KEY, facts | {"shown": shown_part(key.text), "life": life})
+    for name in ("company key", "narrow key", "revoked key"):
+        private_to = None if company.keys[name].is_companys else founder.id
+        _add_conversation(owner, company, founder, private_to, name)
+    owner.execute("UPDATE credentials.api_keys SET revoked_at = now() WHERE id = %s", (company.keys["revoked key"].id,))
 
 
 def _let_staff_in(owner: Owner, estate: Estate) -> None:
@@ -204,7 +239,9 @@ def _add_membership(owner: Owner, company: Company, person: Person, role: Role) 
     )
 
 
-def _add_conversation(owner: Owner, company: Company, person: Person, private_to: UUID | None) -> None:
+def _add_conversation(
+    owner: Owner, company: Company, person: Person, private_to: UUID | None, key: str | None = None
+) -> None:
     run = Run(company.new_id(), secrets.token_hex(32))
     names = ("conversation", "message", "undecided", "decided")
     ids = {name: company.new_id() for name in names}
@@ -216,13 +253,15 @@ def _add_conversation(owner: Owner, company: Company, person: Person, private_to
                 "agent": company.ids["agent"],
                 "canary": company.canary,
                 "person": person.id,
-                "session": person.session_id,
+                "session": None if key else person.session_id,
+                "decided_session": person.session_id,
+                "api_key": company.keys[key].id if key else None,
                 "private_to": private_to,
                 "run": run.id,
                 "claim": run.claim,
             }
             | ids,
         )
-    name = person.name if private_to else "shared"
+    name = f"{person.name} by {key}" if key else person.name if private_to else "shared"
     company.runs[name] = run
     company.ids |= {f"{name} {what}": which for what, which in ids.items()}

@@ -13,8 +13,9 @@ from operalta.access.rules import Permission as May
 SELECT, INSERT, UPDATE, DELETE = VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 COMPANYS: LiteralString = "company_id = %(company)s"
-OWN: LiteralString = "person_id = %(person)s"
-SHARED: LiteralString = "company_id = %(company)s AND (private_to IS NULL OR private_to = %(person)s)"
+OWN: LiteralString = "person_id = %(account)s"
+"""Of an account: its person's alone, in a session of their own."""
+SHARED: LiteralString = "company_id = %(company)s AND (private_to IS NULL OR private_to = %(reader)s)"
 OF_RUN: LiteralString = "company_id = %(company)s AND run_id = %(run)s"
 EVERY: LiteralString = "true"
 
@@ -69,8 +70,11 @@ BOTH: Final = "web worker"
 FRESH: LiteralString = "gen_random_uuid()"
 SELF: LiteralString = "%(self)s::uuid"
 SELF_RUN: LiteralString = "%(self_run)s::uuid"
+SELF_READER: LiteralString = "(SELECT %(self)s::uuid WHERE %(reader)s::uuid IS NOT NULL)"
+KEY: LiteralString = "%(key)s::uuid"
 COLLEAGUES: LiteralString = (
-    "id = %(person)s OR id IN (SELECT person_id FROM tenancy.memberships WHERE company_id = %(company)s)"
+    "id = %(person)s OR id IN (SELECT person_id FROM tenancy.memberships"
+    " WHERE company_id = %(company)s AND %(sees_colleagues)s)"
 )
 CLOSED: tuple[Law, ...] = ()
 """Only definer functions reach it."""
@@ -150,6 +154,16 @@ LAWS: Final[dict[str, tuple[Law, ...]]] = {
             May.MEMBERS_INVITE,
             "revoked_at",
             revoked_at="now()",
+        ),
+    ),
+    # Keys are for people in a session of their own: one's own, and all of them for those who manage the company's.
+    "credentials.api_keys": (
+        read(
+            "web",
+            COMPANYS + " AND (%(manages_keys)s OR (kind = 'personal' AND holder_id = %(account)s))"
+            " AND %(account)s::uuid IS NOT NULL",
+            May.KEYS_USE,
+            "-digest previous_digest previous_holder_id",
         ),
     ),
     "audit.events": (read("web", COMPANYS, May.AUDIT_READ),),
@@ -247,7 +261,7 @@ LAWS: Final[dict[str, tuple[Law, ...]]] = {
     # ── Conversations, and what agents do in them: private ones are their owner's alone ───────────────
     "workspace.conversations": (
         read(BOTH, SHARED, May.AGENTS_RUN),
-        add("web", SHARED, May.AGENTS_RUN, "-created_at updated_at", id=FRESH, created_by=SELF, private_to=SELF),
+        add("web", SHARED, May.AGENTS_RUN, "-created_at updated_at", id=FRESH, created_by=SELF, private_to=SELF_READER),
         change(BOTH, SHARED, May.AGENTS_RUN, "title updated_at"),
     ),
     "workspace.messages": (
@@ -260,6 +274,7 @@ LAWS: Final[dict[str, tuple[Law, ...]]] = {
             id=FRESH,
             person_id=SELF,
             run_id=SELF_RUN,
+            api_key_id=KEY,
             author_kind="CASE WHEN %(self_run)s::uuid IS NULL THEN 'person' ELSE 'agent' END",
         ),
     ),
@@ -269,7 +284,7 @@ LAWS: Final[dict[str, tuple[Law, ...]]] = {
     ),
     "agents.runs": (
         read(BOTH, SHARED, May.AGENTS_RUN, "-claim_digest claim_expires_at"),
-        change("web", COMPANYS + " AND " + OWN, May.AGENTS_RUN, "stop_requested_at"),
+        change("web", SHARED + " AND person_id = %(person)s", May.AGENTS_RUN, "stop_requested_at"),
         change("worker", COMPANYS + " AND id = %(run)s", May.AGENTS_RUN, "status finished_at failure"),
     ),
     "agents.run_events": (

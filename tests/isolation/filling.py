@@ -66,6 +66,13 @@ INSERT INTO tenancy.staff_access (company_id, person_id, person_name, role, reas
     VALUES (%(company)s, %(person)s, 'Visitor', %(role)s, %(canary)s, now() + interval '1 hour',
         CASE WHEN %(over)s THEN now() END)"""
 
+A_KEY: Final[LiteralString] = """
+INSERT INTO credentials.api_keys (company_id, id, kind, name, scopes, addresses, holder_id, digest, shown, created_by,
+        created_at, expires_at)
+    VALUES (%(company)s, %(key)s, %(kind)s, %(name)s, %(scopes)s, %(addresses)s::text[]::cidr[], %(holder)s,
+        sha256(convert_to(%(text)s, 'UTF8')), %(shown)s, %(holder)s, now() - interval '1 hour',
+        now() + %(life)s::interval)"""
+
 # Its members are there already.
 OF_COMPANY: Final[tuple[LiteralString, ...]] = (
     """INSERT INTO tenancy.invitations (company_id, id, email, email_key, role, invited_by)
@@ -132,15 +139,18 @@ OF_COMPANY: Final[tuple[LiteralString, ...]] = (
 OF_CONVERSATION: Final[tuple[LiteralString, ...]] = (
     """INSERT INTO workspace.conversations (company_id, id, title, created_by, private_to)
         VALUES (%(company)s, %(conversation)s, %(canary)s, %(person)s, %(private_to)s)""",
-    """INSERT INTO workspace.messages (company_id, id, conversation_id, private_to, author_kind, person_id, body)
-        VALUES (%(company)s, %(message)s, %(conversation)s, %(private_to)s, 'person', %(person)s, %(canary)s)""",
-    # Private ones are at work; the one for everybody has lost its worker.
+    """INSERT INTO workspace.messages (company_id, id, conversation_id, private_to, author_kind, person_id, api_key_id,
+            body)
+        VALUES (%(company)s, %(message)s, %(conversation)s, %(private_to)s, 'person', %(person)s, %(api_key)s,
+            %(canary)s)""",
+    # Private ones and those of keys are at work; the one for everybody has lost its worker.
     """INSERT INTO agents.runs (company_id, id, conversation_id, message_id, agent_id, person_id, session_id,
-            private_to, route, status, claim_digest, claim_expires_at, created_at, failure)
-        VALUES (%(company)s, %(run)s, %(conversation)s, %(message)s, %(agent)s, %(person)s, %(session)s, %(private_to)s,
-            'built-in', CASE WHEN %(private_to)s::uuid IS NULL THEN 'queued' ELSE 'running' END,
+            api_key_id, private_to, route, status, claim_digest, claim_expires_at, created_at, failure)
+        VALUES (%(company)s, %(run)s, %(conversation)s, %(message)s, %(agent)s, %(person)s, %(session)s, %(api_key)s,
+            %(private_to)s, 'built-in',
+            CASE WHEN coalesce(%(private_to)s::uuid, %(api_key)s) IS NULL THEN 'queued' ELSE 'running' END,
             sha256(convert_to(%(claim)s, 'UTF8')),
-            CASE WHEN %(private_to)s::uuid IS NULL THEN NULL ELSE now() + interval '1 day' END,
+            CASE WHEN coalesce(%(private_to)s::uuid, %(api_key)s) IS NULL THEN NULL ELSE now() + interval '1 day' END,
             now() - interval '1 minute', %(canary)s)""",
     """INSERT INTO agents.run_events (company_id, run_id, sequence, private_to, kind, body)
         VALUES (%(company)s, %(run)s, 1, %(private_to)s, 'answered', jsonb_build_object('text', %(canary)s::text))""",
@@ -157,7 +167,7 @@ OF_CONVERSATION: Final[tuple[LiteralString, ...]] = (
             decision, decided_by, decided_session, decided_at)
         VALUES (%(company)s, %(decided)s, %(run)s, %(conversation)s, %(private_to)s, %(agent)s, %(person)s, 'decided',
             'web_fetch', 'egress', repeat('0', 64), to_jsonb(%(canary)s::text), repeat('0', 64), %(canary)s,
-            now() + interval '1 day', 'conversation', %(person)s, %(session)s, now())""",
+            now() + interval '1 day', 'conversation', %(person)s, %(decided_session)s, now())""",
     """INSERT INTO agents.grants (company_id, approval_id, conversation_id, private_to, requester_id, tool, tool_hash,
             argument_shape, given_by)
         VALUES (%(company)s, %(decided)s, %(conversation)s, %(private_to)s, %(person)s, 'web_fetch', repeat('0', 64),

@@ -9,6 +9,7 @@ from tests.isolation.expectations import BEYOND_COMPANIES, DELETE, EVERY, INSERT
 from tests.isolation.matrix import DENIED, REFUSED, Rows, Seat, Table, fixed, same
 
 Wrong = tuple[object, ...]
+TOLD = ("company", "person", "account", "reader", "run", "operator", "sees_colleagues", "manages_keys")
 MARKED: LiteralString = "strpos(ours::text, %(mark)s) > 0"
 
 
@@ -109,7 +110,7 @@ class Cells:
     def _rows(self, table: Table, law: Law, columns: tuple[str, ...]) -> Rows:
         if not self._actor.holds(law.needs):
             return Rows()
-        told = {name: self._facts[name] for name in ("company", "person", "run", "operator")}
+        told = {name: self._facts[name] for name in TOLD}
         return self._seat.ground.rows(table, columns, law.rows, *told.items())
 
     def _count(self, table: Table, law: Law) -> int:

@@ -139,6 +139,15 @@ LAW: dict[Audience | May, str] = {
         PUT /api/v1/companies/{company}/oauth-clients/{oauth_client_id}
         DELETE /api/v1/companies/{company}/oauth-clients/{oauth_client_id}
     """,
+    May.KEYS_USE: """
+        GET /c/{company}/api-keys            POST /c/{company}/api-keys
+        POST /c/{company}/api-keys/{key_id}/rotate
+        POST /c/{company}/api-keys/{key_id}/revoke
+        GET /api/v1/companies/{company}/api-keys
+        POST /api/v1/companies/{company}/api-keys
+        POST /api/v1/companies/{company}/api-keys/{key_id}/rotate
+        DELETE /api/v1/companies/{company}/api-keys/{key_id}
+    """,
     May.AUDIT_READ: """
         GET /c/{company}/audit               GET /c/{company}/audit/export        POST /c/{company}/audit/verify
         GET /api/v1/companies/{company}/audit

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from operalta.cli import application
 from operalta.db.errors import SessionEnded
 from operalta.db.scope import Origin, open_person_scope
-from operalta.operations.people import CannotHelp, find_people, reset_factors, sign_out
+from operalta.operations.people import find_people, reset_factors, sign_out
+from operalta.operations.support import CannotHelp
 from tests.conftest import Member, Pools, Servers, World
 
 

@@ -4,6 +4,7 @@ They follow the comment at the top of each template, which is the contract with 
 """
 
 from tests.web.samples_company import company_pages
+from tests.web.samples_credentials import credential_pages, credentials_with_errors
 from tests.web.samples_factors import factor_pages, factors_with_errors, proving_pages
 from tests.web.samples_ground import ADA, Context, Sample, page, visitor
 from tests.web.samples_integrations import integration_errors, integration_pages
@@ -16,15 +17,8 @@ __all__ = ["ADA", "Context", "Sample", "approval", "minimal", "page", "revenue",
 
 def rich() -> list[Sample]:
     """Return every page as it looks in use."""
-    inside = [
-        *work(),
-        *memory_pages(),
-        *metric_pages(),
-        *file_pages(),
-        *company_pages(),
-        *integration_pages(),
-        *factor_pages(),
-    ]
+    inside = [*work(), *memory_pages(), *metric_pages(), *file_pages(), *company_pages(), *credential_pages()]
+    inside += [*integration_pages(), *factor_pages()]
     return [*signed_out(), *proving_pages(), *inside, *public_pages()]
 
 
@@ -64,6 +58,7 @@ def with_errors() -> list[Sample]:
         ),
         *factors_with_errors(),
         *integration_errors(),
+        *credentials_with_errors(),
     ]
 
 

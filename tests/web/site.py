@@ -64,6 +64,7 @@ class Client:
     host: str
     port: int
     jar: dict[str, str] = field(default_factory=dict[str, str])
+    api_key: str = ""
 
     def request(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -81,6 +82,8 @@ class Client:
     def _request_once(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None) -> Answer:
         connection = http.client.HTTPConnection(self.host, self.port, timeout=LONGEST_WAIT_SECONDS)
         sent = {"Host": f"localhost:{self.port}", **(headers or {})}
+        if self.api_key:
+            sent.setdefault("Authorization", f"Bearer {self.api_key}")
         if self.jar and "Cookie" not in sent:
             sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.jar.items())
         try:
@@ -161,6 +164,10 @@ class Site:
     def visitor(self) -> Client:
         """Somebody without a session."""
         return Client("127.0.0.1", self.port)
+
+    def program(self, api_key: str) -> Client:
+        """A program that has nothing but a key."""
+        return Client("127.0.0.1", self.port, api_key=api_key)
 
     def member(self, member: Member) -> Client:
         """A client with a new live session of `member`, as long as its access token lives; no password is needed."""

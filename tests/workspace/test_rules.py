@@ -6,16 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operalta.kernel.errors import InvalidInput
-from operalta.workspace.rules import (
-    Position,
-    any_of,
-    checked_line,
-    checked_text,
-    decode_cursor,
-    encode_cursor,
-    position_cursor,
-    position_in,
-)
+from operalta.kernel.texts import checked_line, checked_text
+from operalta.workspace.rules import Position, any_of, decode_cursor, encode_cursor, position_cursor, position_in
 
 
 @given(st.text(max_size=300) | st.text("abcdefgXYZ019-_=", max_size=60))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 
 from operalta.terms.registry import upholds
 
@@ -57,6 +58,39 @@ class StaffRole(StrEnum):
     SUPPORT = "support"
     AUDITOR = "auditor"
 
+
+KEY_SCOPES = frozenset(
+    {
+        Permission.COMPANY_READ,
+        Permission.MEMBERS_READ,
+        Permission.MEMORY_READ,
+        Permission.MEMORY_WRITE,
+        Permission.METRICS_READ,
+        Permission.METRICS_WRITE,
+        Permission.FILES_READ,
+        Permission.FILES_WRITE,
+        Permission.AGENTS_READ,
+        Permission.AGENTS_RUN,
+        Permission.WEB_FETCH,
+        Permission.APPROVALS_READ,
+        Permission.AUDIT_READ,
+        Permission.INTEGRATIONS_READ,
+    }
+)
+"""What an API key can be given. People decide about members, roles, approvals, agents, keys and integrations, in a
+session of their own; no key does."""
+
+SCOPES_INCLUDE = MappingProxyType(
+    {
+        Permission.MEMORY_WRITE: frozenset({Permission.MEMORY_READ}),
+        Permission.METRICS_WRITE: frozenset({Permission.METRICS_READ}),
+        Permission.FILES_WRITE: frozenset({Permission.FILES_READ}),
+        # A run looks its own questions up.
+        Permission.AGENTS_RUN: frozenset({Permission.AGENTS_READ, Permission.APPROVALS_READ}),
+        Permission.APPROVALS_READ: frozenset({Permission.AGENTS_READ}),
+    }
+)
+"""What a scope cannot do without, and brings with it: as in every role template, who writes also reads."""
 
 ALL = frozenset(Permission)
 OBSERVING = frozenset({Permission.COMPANY_READ, Permission.MEMORY_READ, Permission.METRICS_READ})
@@ -134,8 +168,12 @@ def permissions_of(kind: str | None, role: str | None) -> frozenset[Permission]:
 
 
 @upholds("2.5.0", "2.5.3")
-def decide(kind: str | None, role: str | None, permission: Permission) -> Allowed | Denied:
-    """Decide whether `role` in a company of `kind` holds `permission`."""
+def decide(
+    kind: str | None, role: str | None, permission: Permission, scopes: frozenset[str] | None = None
+) -> Allowed | Denied:
+    """Decide whether `role` in a company of `kind` holds `permission`, and so does a key where `scopes` are given."""
+    if scopes is not None and permission not in scopes:
+        return Denied(f"the key does not have the scope {permission}")
     if permission in permissions_of(kind, role):
         return Allowed()
     return Denied(f"role {role or 'none'} in a company of kind {kind or 'none'} does not hold {permission}")

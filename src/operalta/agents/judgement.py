@@ -72,9 +72,9 @@ async def _context(
         agent={name: Outcome(outcome) for name, outcome in attempt.settings.items() if outcome in set(Outcome)},
     )
     return DecisionContext(
-        # True as long as the database starts runs from a person's own scope alone (agents.start_run). A run that a
-        # key, a schedule or a webhook starts must bring its own origin, since their words vouch for nothing.
-        words=person_words(attempt.prompt, Origin.SESSION),
+        # The database notes the key that began a run (agents.start_run). A run that a schedule or a webhook begins
+        # must bring its own origin, since their words vouch for nothing either.
+        words=person_words(attempt.prompt, Origin.SESSION if scope.actor.key_id is None else Origin.API_KEY),
         settings=settings,
         facts=await _facts(attempt, scope, tool, call),
         own_space_calls=len(memory.own_space - {call.call_id}),
@@ -103,10 +103,11 @@ async def _under_role_and_grant(
     attempt: Attempt, scope: Scope, tool: ToolDeclaration, call: ToolCall, decision: PolicyDecision
 ) -> PolicyDecision:
     """Return the decision within the person's role, and where they are to be asked, within what they have granted."""
-    actor = scope.actor
-    if isinstance(decide_permission(actor.company_kind, actor.role, Permission(tool.permission)), Denied):
+    actor, needed = scope.actor, Permission(tool.permission)
+    if isinstance(decide_permission(actor.company_kind, actor.role, needed, actor.key_scopes), Denied):
         return PolicyDecision(Outcome.DENY, ("your_role_does_not_permit_it",))
-    if decision.outcome is not Outcome.ASK or tool.tool_class.is_sensitive:
+    # What a person granted is for what they ask for in their own session, not for a key of theirs.
+    if decision.outcome is not Outcome.ASK or tool.tool_class.is_sensitive or actor.key_id is not None:
         return decision
     accepted = policy.accept_arguments(tool, call.arguments or {})
     if accepted is None:

@@ -56,7 +56,8 @@ _QUEUE_SEQUENCES = """
     jobs.procrastinate_workers_id_seq
 """
 _SCOPE_READING = """
-    scope_company scope_company_kind scope_is_operator scope_kind scope_person scope_role scope_run scope_session
+    scope_company scope_company_kind scope_is_operator scope_key scope_kind scope_person scope_reader scope_role
+    scope_run scope_session session_person
 """
 
 # ── Visitors who sign in: narrow functions, no table at all ───────────────────────────────────────────
@@ -88,8 +89,8 @@ WEB = Rights(
         ),
         "agents.run_events": "SELECT",
         "agents.runs": (
-            "SELECT (agent_id, attempts, company_id, conversation_id, created_at, failure, finished_at, id, "
-            "message_id, parent_run_id, person_id, private_to, route, session_id, started_at, status, "
+            "SELECT (agent_id, api_key_id, attempts, company_id, conversation_id, created_at, failure, finished_at, "
+            "id, message_id, parent_run_id, person_id, private_to, route, session_id, started_at, status, "
             "stop_requested_at), UPDATE (stop_requested_at)"
         ),
         "agents.tool_calls": "SELECT",
@@ -107,6 +108,11 @@ WEB = Rights(
             "oauth_client_id, person_id, refresh_until, refreshed_at, revoked_at, status)"
         ),
         "credentials.oauth_clients": "SELECT",
+        "credentials.api_keys": (
+            "SELECT (addresses, company_id, created_at, created_by, expires_at, holder_id, id, is_held, kind, "
+            "last_used_at, last_used_from, name, previous_expires_at, previous_shown, refused_at, revoked_at, "
+            "revoked_by, rotated_at, scopes, shown)"
+        ),
         "credentials.secrets": (
             "SELECT (belongs_to, company_id, created_at, id, key_version, kind, replaced_at, revision)"
         ),
@@ -139,8 +145,8 @@ WEB = Rights(
             "size, version)"
         ),
         "workspace.messages": (
-            "SELECT, INSERT (author_kind, body, company_id, conversation_id, id, idempotency_key, person_id, "
-            "private_to, run_id)"
+            "SELECT, INSERT (api_key_id, author_kind, body, company_id, conversation_id, id, idempotency_key, "
+            "person_id, private_to, run_id)"
         ),
         "workspace.metric_points": (
             "SELECT, INSERT (company_id, metric_id, note, on_date, recorded_by, run_id, value), "
@@ -164,15 +170,16 @@ WEB = Rights(
         "audit": "append chain_state",
         "credentials": """
             begin_connection change_client claim_refresh end_refresh hold_company_key hold_key_of_refresh
-            keep_connection keep_secret note_requests open_secret register_client remove_client remove_secret
-            replace_secret revoke_connection take_state taken_state use_connection
+            keep_connection keep_secret make_api_key note_key_use note_requests open_secret register_client
+            remove_client remove_secret replace_secret revoke_api_key revoke_connection rotate_api_key take_state
+            taken_state use_connection
         """,
         "delivery": "note_receipt send_invitation send_verification",
         "identity": "end_sessions own_password_changed_at own_staff_roles",
         "scope": """
-            colleagues company_permitting is_company_member_with_role may may_grant open_person_scope open_scope
-            open_staff_scope part prepare recently_proved roles_permitted scope_company scope_is_operator scope_kind
-            scope_person scope_run scope_session
+            colleagues company_permitting is_company_member_with_role may may_grant open_key_scope open_person_scope
+            open_scope open_staff_scope part prepare recently_proved roles_permitted scope_company scope_is_operator
+            scope_key scope_kind scope_person scope_reader scope_run scope_session session_person
         """,
         "tenancy": """
             accept_invitation companies_for_staff end_staff_access found_company leave my_companies open_staff_access
@@ -195,8 +202,8 @@ WORKER = Rights(
         "agents.grants": "SELECT",
         "agents.run_events": "SELECT, INSERT (body, company_id, kind, private_to, run_id, sequence)",
         "agents.runs": (
-            "SELECT (agent_id, attempts, company_id, conversation_id, created_at, failure, finished_at, id, "
-            "message_id, parent_run_id, person_id, private_to, route, session_id, started_at, status, "
+            "SELECT (agent_id, api_key_id, attempts, company_id, conversation_id, created_at, failure, finished_at, "
+            "id, message_id, parent_run_id, person_id, private_to, route, session_id, started_at, status, "
             "stop_requested_at), UPDATE (failure, finished_at, status)"
         ),
         "agents.tool_calls": (
@@ -227,8 +234,8 @@ WORKER = Rights(
             "size, version)"
         ),
         "workspace.messages": (
-            "SELECT, INSERT (author_kind, body, company_id, conversation_id, id, idempotency_key, person_id, "
-            "private_to, run_id)"
+            "SELECT, INSERT (api_key_id, author_kind, body, company_id, conversation_id, id, idempotency_key, "
+            "person_id, private_to, run_id)"
         ),
         "workspace.metric_points": (
             "SELECT, INSERT (company_id, metric_id, note, on_date, recorded_by, run_id, value), "
@@ -255,7 +262,7 @@ WORKER = Rights(
         """,
         "scope": """
             colleagues company_permitting is_company_member_with_role may open_run_scope part roles_permitted
-            scope_company scope_kind scope_person scope_run
+            scope_company scope_key scope_kind scope_person scope_reader scope_run
         """,
         "workspace": "search_passages search_records",
     },

@@ -7,6 +7,10 @@ class SessionEnded(NotSignedIn):
     """Your session has ended. Sign in again."""
 
 
+class KeyRefused(NotSignedIn):
+    """This API key opens nothing: it is wrong, revoked, expired, or not for the address that you call from."""
+
+
 class NoSuchCompany(NotFound):
     """There is no such company, or you are not a member of it."""
 

@@ -8,6 +8,9 @@ from operalta.terms.registry import upholds
 
 @upholds("2.5.0", "2.5.3")
 def require(scope: Scope, permission: Permission) -> None:
-    """Raise NotAllowed unless the scope's role in its company holds `permission`."""
-    if isinstance(decide(scope.actor.company_kind, scope.actor.role, permission), Denied):
+    """Raise NotAllowed unless the scope's role holds `permission` in its company, and its key does where it has one."""
+    actor = scope.actor
+    if actor.key_scopes is not None and permission not in actor.key_scopes:
+        raise NotAllowed(f"This API key does not have the scope {permission}. Make one that has it.")
+    if isinstance(decide(actor.company_kind, actor.role, permission, actor.key_scopes), Denied):
         raise NotAllowed

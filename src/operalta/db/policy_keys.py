@@ -126,11 +126,14 @@ def foreign_keys(catalogue: Catalogue) -> Iterator[Gap]:
             )
 
 
+_ONESELF = ("scope_person", "scope_reader", "session_person")
+
+
 def named_people(catalogue: Catalogue) -> Iterator[Gap]:
     """Yield foreign keys to people that a serving role may fill with any id, and so ask whether somebody exists."""
     for row in catalogue.rows(_NAMED_PEOPLE):
-        oneself = f"{row['column']} = ( SELECT scope.scope_person() AS scope_person)"
-        bound = {oneself, f"({row['column']} IS NULL) OR ({oneself})"}
+        oneself = [f"{row['column']} = ( SELECT scope.{who}() AS {who})" for who in _ONESELF]
+        bound = {*oneself, *(f"({row['column']} IS NULL) OR ({equal})" for equal in oneself)}
         if not all(bound & set(conditions(rule)) for rule in row["rules"]):
             yield Gap(
                 row["place"],

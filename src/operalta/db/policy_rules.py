@@ -36,13 +36,13 @@ _OF_MEMBER = re.compile(
     r"\( SELECT scope\.roles_permitted\('[a-z:_]+'::text\) AS roles_permitted\)\)"
 )
 _OF_SCOPE = re.compile(
-    r"\w+ = \( SELECT scope\.(scope_(?:company|person|session|run))\(\) AS \1\)"
+    r"\w+ = \( SELECT scope\.(scope_(?:company|person|session|run)|session_person)\(\) AS \1\)"
     r"|\w+ = ANY \(\( SELECT scope\.colleagues\(\) AS colleagues\)::uuid\[\]\)"
     r"|SELECT scope\.scope_is_operator\(\) AS scope_is_operator"
 )
 _OF_ONE_PERSON = re.compile(
-    r"\(private_to IS NULL\) OR \(private_to = \( SELECT scope\.scope_person\(\) AS scope_person\)\)"
-    r"|\w+ = \( SELECT scope\.(scope_(?:person|session|run))\(\) AS \1\)"
+    r"\(private_to IS NULL\) OR \(private_to = \( SELECT scope\.scope_reader\(\) AS scope_reader\)\)"
+    r"|\w+ = \( SELECT scope\.(scope_(?:session|run)|session_person)\(\) AS \1\)"
 )
 _ASKED_PERMISSION = re.compile(r"scope\.(?:may|roles_permitted|company_permitting)\('([^']*)'::text\)")
 
@@ -160,7 +160,7 @@ def _company_policy(row: Row) -> Iterator[Gap]:
             yield Gap(
                 place,
                 f"{rule} of policy {name} reaches other people's private rows",
-                "make (private_to IS NULL OR private_to = (SELECT scope.scope_person())) one of its conditions",
+                "make (private_to IS NULL OR private_to = (SELECT scope.scope_reader())) one of its conditions",
             )
 
 

@@ -18,6 +18,7 @@ TRIGGERS = frozenset(
         ("jobs.procrastinate_jobs", "procrastinate_trigger_status_events_insert_v1"),
         ("jobs.procrastinate_jobs", "procrastinate_trigger_status_events_update_v1"),
         ("tenancy.memberships", "end_connections_of_former_member"),
+        ("tenancy.memberships", "end_keys_of_former_member"),
         ("tenancy.memberships", "end_work_of_former_member"),
         ("tenancy.memberships", "keep_a_founder"),
     }

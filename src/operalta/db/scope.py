@@ -13,10 +13,10 @@ from uuid import UUID
 
 import psycopg
 
-from operalta.db.errors import ClaimLost, DatabaseOutOfReach, NoSuchCompany, SessionEnded
+from operalta.db.errors import ClaimLost, DatabaseOutOfReach, KeyRefused, NoSuchCompany, SessionEnded
 from operalta.db.pools import Connection, Pool
 from operalta.kernel.actor import Actor, ActorKind
-from operalta.kernel.ids import CompanyId, PersonId, RequestId, RunId, SessionId
+from operalta.kernel.ids import ApiKeyId, CompanyId, PersonId, RequestId, RunId, SessionId
 from operalta.terms.registry import upholds
 
 Parameters = Mapping[str, Any]
@@ -124,6 +124,35 @@ async def _visiting(connection: Connection, secret: str, company: str) -> Actor:
 
 
 @asynccontextmanager
+@upholds("1.3.4", "2.4.0", "2.5.0")
+async def open_key_scope(pool: Pool, secret: str, company: str, origin: Origin) -> AsyncGenerator[Scope]:
+    """Open the scope of an API key in its company, named by id or slug: its scopes, narrowed by its holder's role.
+
+    Raise KeyRefused for a key that opens nothing now, NoSuchCompany for any company but the key's own.
+    """
+    async with pool.acquire() as connection, connection.transaction():
+        row = await _first(
+            connection,
+            "SELECT * FROM scope.open_key_scope(%(secret)s, %(company)s, %(address)s::inet)",
+            {"secret": secret, "company": company, "address": origin.address},
+        )
+        if row is None:
+            raise KeyRefused
+        if row["company_id"] is None:
+            raise NoSuchCompany
+        yield Scope(_in_company(row, ActorKind.KEY), connection, origin)
+
+
+async def note_key_use(pool: Pool, secret: str, origin: Origin) -> None:
+    """Note on a key that is known when it was used, or refused, in a transaction of its own."""
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute(
+            "SELECT credentials.note_key_use(%(secret)s, %(address)s::inet)",
+            {"secret": secret, "address": origin.address},
+        )
+
+
+@asynccontextmanager
 @upholds("5.0.1")
 async def open_run_scope(pool: Pool, run: UUID, claim: str) -> AsyncGenerator[Scope]:
     """Open the scope of an agent's run: the rights of its person, while claim and membership hold.
@@ -144,14 +173,18 @@ async def open_run_scope(pool: Pool, run: UUID, claim: str) -> AsyncGenerator[Sc
 
 def _in_company(row: Row, kind: ActorKind) -> Actor:
     """Return who acts in a company, as the opening function has found."""
+    session, key = row.get("session_id"), row.get("key_id")
     return Actor(
         kind=kind,
         person_id=PersonId(row["person_id"]),
-        session_id=SessionId(row["session_id"]),
+        session_id=None if session is None else SessionId(session),
         company_id=CompanyId(row["company_id"]),
         company_slug=row["company_slug"],
         company_kind=row["company_kind"],
         role=row["role"],
+        key_id=None if key is None else ApiKeyId(key),
+        key_scopes=None if key is None else frozenset(row["scopes"]),
+        sees_private=row.get("sees_private", True),
     )
 
 

@@ -28,6 +28,8 @@ class SensitiveOperation(StrEnum):
     CHANGE_AGENT_TOOLS = "change what an agent may use"
     REGISTER_CLIENT = "change a registration at a provider"
     CONNECT_ACCOUNT = "connect an account"
+    MAKE_API_KEY = "make an API key"
+    ROTATE_API_KEY = "give an API key another secret"
 
 
 @upholds("2.2.3")

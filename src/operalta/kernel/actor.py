@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from operalta.kernel.ids import CompanyId, PersonId, RunId, SessionId
+from operalta.kernel.ids import ApiKeyId, CompanyId, PersonId, RunId, SessionId
 
 
 class ActorKind(StrEnum):
@@ -13,6 +13,7 @@ class ActorKind(StrEnum):
     PERSON = "person"
     RUN = "run"
     STAFF = "staff"
+    KEY = "key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,10 @@ class Actor:
 
     `company_id`, `company_slug`, `company_kind` and `role` are None outside a company. `run_id` is set when
     an agent acts; `person_id` is then the person for whom it works. `staff_until` is set for staff of the operator
-    who visit a company (`role` is their staff role then): the moment at which the visit ends by itself.
+    who visit a company (`role` is their staff role then): the moment at which the visit ends by itself. `key_id` is
+    set when an API key acts, or a run that one began: `person_id` is then the key's holder, and `key_scopes` are the
+    only permissions of the role that are left (None: all of them). `sees_private` is False for a key of the company,
+    which sees nothing that is private to a person, not even to its holder.
     """
 
     kind: ActorKind
@@ -34,3 +38,6 @@ class Actor:
     run_id: RunId | None = None
     is_operator: bool = False
     staff_until: datetime | None = None
+    key_id: ApiKeyId | None = None
+    key_scopes: frozenset[str] | None = None
+    sees_private: bool = True

@@ -7,17 +7,28 @@ second net, not the first.
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
-from typing import Any
+from collections.abc import Iterable, Mapping, MutableMapping
+from typing import Any, cast
 
 import structlog
 
-_SECRET_NAMES = re.compile(r"password|secret|token|cookie|authorization|pepper|api_?key|digest", re.IGNORECASE)
+_SECRET_NAMES = re.compile(
+    r"password|passwd|secret|token|cookie|authorization|pepper|api_?key|digest|credential|private_?key|root_?key|"
+    r"signing_?key|access_?key|sealed|plaintext",
+    re.IGNORECASE,
+)
 _SECRET_SHAPES = re.compile(
     r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}"  # a JWT
-    r"|op_[A-Za-z0-9_]{16,}"  # a key of this product
+    r"|op_[0-9A-Za-z]{50}|op_[A-Za-z0-9_]{16,}"  # a key of this product, whole or cut
+    r"|-----BEGIN [A-Z0-9 ]{3,40}-----[\s\S]*?(?:-----END [A-Z0-9 ]{3,40}-----|\Z)"  # a PEM block, whole or cut
+    r"|(?i:(?<=bearer )|(?<=basic )|(?<=accesskey ))[\w.~+/=-]{8,}"  # what follows a scheme of Authorization
     r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"  # the credentials of a URL
+    r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"  # the id of an AWS key
+    # its secret: 40 characters with capitals, small letters and digits
+    r"|(?<![\w/+=-])(?=[a-z0-9/+]*[A-Z])(?=[A-Z0-9/+]*[a-z])(?=[A-Za-z/+]*[0-9])[A-Za-z0-9/+]{40}(?![\w/+=-])"
     r"|(?<=token=)[\w-]{16,}"
+    r"|\b(?:gh[pousr]_[A-Za-z0-9]{36,}|xox[abprs]-[A-Za-z0-9-]{10,}|sk-[A-Za-z0-9_-]{20,})"  # of other services
+    r"|\b(?:local|production)_[\w+/=-]{32,}"  # a secret of a deployment
 )
 _REDACTED = "[redacted]"
 _LONGEST = 2_000
@@ -56,20 +67,31 @@ def configure() -> None:
 
 
 def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Take out values whose name or shape says that they are secret, and shorten what is long."""
+    """Take out values whose name, kind or shape says that they are secret, and shorten what is long."""
     for name, value in event.items():
+        if name.startswith("_"):
+            continue  # the library's own, which it takes out itself
         event[name] = _REDACTED if _SECRET_NAMES.search(name) else _redacted(value)
     return event
 
 
 def _redacted(value: object) -> object:
     match value:
-        case str():
-            return _SECRET_SHAPES.sub(_REDACTED, value)[:_LONGEST]
-        case list() | tuple():
-            return [_redacted(each) for each in list[object](value)]  # pyright: ignore[reportUnknownArgumentType]
-        case _:
+        case None | bool() | int() | float():
             return value
+        case bytes() | bytearray() | memoryview():
+            # Text is logged as text; bytes are keys, digests and ciphertexts.
+            return _REDACTED
+        case Mapping():
+            fields = cast("Mapping[object, object]", value)
+            return {
+                str(name): _REDACTED if _SECRET_NAMES.search(str(name)) else _redacted(each)
+                for name, each in fields.items()
+            }
+        case list() | tuple() | set() | frozenset():
+            return [_redacted(each) for each in cast("Iterable[object]", value)]
+        case _:
+            return _SECRET_SHAPES.sub(_REDACTED, str(value))[:_LONGEST]
 
 
 def _with_exception_name(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -131,7 +131,7 @@ def _tell_root(rotated: "RootRotated", *, as_json: bool) -> None:
     for root in rotated.retired:
         print(f"  the earlier root key {root} is forgotten")
     for root in rotated.kept:
-        print(f"  the earlier root key {root} is kept for ten minutes: run `operalta keys rewrap` then")
+        print(f"  the earlier root key {root} is kept for now: run `operalta keys rewrap` in ten minutes")
 
 
 def _show(states: "KeyStates") -> None:

@@ -4,28 +4,17 @@ Everything goes through named functions of the database that no serving role may
 password; each leaves an event in the audit log: a search that it was made, the others also the operator's reason.
 """
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-import psycopg
-from psycopg.rows import DictRow, dict_row
-
 from operalta.access.rules import StaffRole
-from operalta.db.errors import DatabaseOutOfReach
-from operalta.db.pools import Connection
 from operalta.operations import store
-from operalta.settings import DatabaseRole, Settings
+from operalta.operations.support import CannotHelp, checked_reason, support
+from operalta.settings import Settings
 from operalta.terms.registry import upholds
 
 SHORTEST_SEARCH = 3
-LONGEST_REASON = 500
-
-
-class CannotHelp(Exception):  # noqa: N818 - read by the operator as a sentence
-    """What was asked cannot be done; the message says why. Nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +39,15 @@ async def find_people(settings: Settings, wanted: str) -> tuple[FoundPerson, ...
     """Return up to 50 people by id, or by a part of their address or name, in order of their addresses."""
     if len(wanted.strip()) < SHORTEST_SEARCH:
         raise CannotHelp(f"Give at least {SHORTEST_SEARCH} characters of an address or a name, or an id.")
-    async with _support(settings) as connection:
+    async with support(settings) as connection:
         return tuple(FoundPerson(**row) for row in await store.find_people(connection, wanted.strip()))
 
 
 @upholds("2.4.4")
 async def sign_out(settings: Settings, person: UUID, reason: str) -> int:
     """End every session of a person, at once, and return how many there were. Raise CannotHelp."""
-    clean = _reason(reason)
-    async with _support(settings) as connection:
+    clean = checked_reason(reason)
+    async with support(settings) as connection:
         ended = await store.sign_out_person(connection, person, clean)
     if ended is None:
         raise CannotHelp(f"Nobody has the id {person}. Look it up with: operalta people find …")
@@ -72,8 +61,8 @@ async def reset_factors(settings: Settings, person: UUID, reason: str) -> int:
     Return how many factors there were. Raise CannotHelp. The password alone opens the account afterwards, so make sure
     first who is asking.
     """
-    clean = _reason(reason)
-    async with _support(settings) as connection:
+    clean = checked_reason(reason)
+    async with support(settings) as connection:
         removed = await store.reset_factors(connection, person, clean)
     if removed is None:
         raise CannotHelp(f"Nobody has the id {person}. Look it up with: operalta people find …")
@@ -83,8 +72,8 @@ async def reset_factors(settings: Settings, person: UUID, reason: str) -> int:
 @upholds("7.2.3")
 async def appoint_staff(settings: Settings, person: UUID, role: StaffRole, reason: str) -> None:
     """Let a person visit companies as staff, in this role and no other. Raise CannotHelp."""
-    clean = _reason(reason)
-    async with _support(settings) as connection:
+    clean = checked_reason(reason)
+    async with support(settings) as connection:
         if not await store.appoint_staff(connection, person, role.value, clean):
             raise CannotHelp(
                 f"Nobody with a verified address has the id {person}. Look it up with: operalta people find …"
@@ -94,28 +83,7 @@ async def appoint_staff(settings: Settings, person: UUID, role: StaffRole, reaso
 @upholds("7.2.3")
 async def dismiss_staff(settings: Settings, person: UUID, reason: str) -> None:
     """End a person's appointment as staff, and every visit of theirs, at once. Raise CannotHelp."""
-    clean = _reason(reason)
-    async with _support(settings) as connection:
+    clean = checked_reason(reason)
+    async with support(settings) as connection:
         if not await store.dismiss_staff(connection, person, clean):
             raise CannotHelp(f"{person} is not appointed as staff.")
-
-
-def _reason(reason: str) -> str:
-    clean = " ".join(reason.split())
-    if not 1 <= len(clean) <= LONGEST_REASON:
-        raise CannotHelp(f"Give a reason of 1 to {LONGEST_REASON} characters; it stays in the audit log.")
-    return clean
-
-
-@asynccontextmanager
-async def _support(settings: Settings) -> AsyncGenerator[Connection]:
-    """Open a transaction of the owner's with the definer's role: nobody else may call these functions."""
-    try:
-        connection = await psycopg.AsyncConnection[DictRow].connect(
-            settings.database_dsn(DatabaseRole.OWNER), row_factory=dict_row, connect_timeout=10
-        )
-    except psycopg.OperationalError as error:
-        raise DatabaseOutOfReach from error
-    async with connection, connection.transaction():
-        await store.take_definer_role(connection)
-        yield connection

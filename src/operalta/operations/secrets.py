@@ -10,7 +10,8 @@ from operalta.sealing.keys import new_root_key_text
 from operalta.sealing.root_sources import FILE_NAME, FileRoots, ServiceRoots
 from operalta.settings import PROFILE_FILE, DatabaseRole, Settings
 
-_NAMES = ("database-postgres", "redis", "pepper-1", "refresh-key", "limit-key", "code-key")
+SECRET_NAMES = ("database-postgres", "redis", "pepper-1", "refresh-key", "limit-key", "code-key")
+"""Those that every deployment has, beside one password for each database role, and the root key."""
 
 
 def make_missing_secrets(settings: Settings) -> None:
@@ -23,7 +24,7 @@ def make_missing_secrets(settings: Settings) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     profile = settings.profile.value
     _make(folder / PROFILE_FILE, profile.encode())
-    for name in (*_NAMES, *(f"database-{role.value}" for role in DatabaseRole)):
+    for name in (*SECRET_NAMES, *(f"database-{role.value}" for role in DatabaseRole)):
         _make(folder / name, marked(profile, secrets.token_urlsafe(48).encode()))
     match root_source(settings):
         case FileRoots():

@@ -24,6 +24,15 @@ def keep_operator_link(connection: psycopg.Connection[Any], digest: bytes) -> No
     )
 
 
+def revision(connection: psycopg.Connection[Any]) -> str | None:
+    """Return the number of the last migration, None in a database that holds nothing of ours."""
+    present = connection.execute("SELECT to_regclass('public.alembic_version') IS NOT NULL").fetchone()
+    if present is None or not present[0]:
+        return None
+    row = connection.execute("SELECT version_num FROM public.alembic_version").fetchone()
+    return None if row is None else row[0]
+
+
 async def take_definer_role(connection: Connection) -> None:
     """Act as the definer's role until the transaction ends; the owner alone may."""
     await connection.execute("SET LOCAL ROLE operalta_definer")
@@ -71,6 +80,23 @@ async def dismiss_staff(connection: Connection, person: UUID, reason: str) -> bo
 
 
 async def _done(cursor: psycopg.AsyncCursor[Row]) -> bool:
+    row = await cursor.fetchone()
+    return row is not None and row["done"]
+
+
+async def find_api_keys(connection: Connection, company: str, reason: str) -> list[Row]:
+    """Return the keys of a company, by its id or slug."""
+    cursor = await connection.execute(
+        "SELECT * FROM elevated.find_api_keys(%(company)s, %(reason)s)", {"company": company, "reason": reason}
+    )
+    return await cursor.fetchall()
+
+
+async def revoke_api_key(connection: Connection, key: UUID, reason: str) -> bool:
+    """End a key. False: no live one has this id."""
+    cursor = await connection.execute(
+        "SELECT elevated.revoke_api_key(%(key)s, %(reason)s) AS done", {"key": key, "reason": reason}
+    )
     row = await cursor.fetchone()
     return row is not None and row["done"]
 

@@ -9,24 +9,26 @@ A test walks all routes and fails where a declaration is missing.
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated
 
 from fastapi import Path, Request
 
-from operalta.access.rules import Permission
+from operalta.access.rules import KEY_SCOPES, Permission
+from operalta.db.errors import KeyRefused
 from operalta.db.permission import require
-from operalta.db.scope import Origin, Scope, open_company_scope, open_person_scope
+from operalta.db.scope import Origin, Scope, note_key_use, open_company_scope, open_key_scope, open_person_scope
 from operalta.guard import rules
 from operalta.guard.rules import Rule, Subjects
-from operalta.guard.subjects import person_identity
+from operalta.guard.subjects import key_identity, person_identity
 from operalta.identity.factors.rules import Bearer, Purpose
 from operalta.identity.tokens import AccessClaims, InvalidToken
 from operalta.kernel.errors import NotAllowed, NotSignedIn
 from operalta.kernel.ids import RequestId
 from operalta.tenancy.staff import note_use
 from operalta.terms.registry import upholds
+from operalta.vault.api_keys.rules import is_key_text
 from operalta.web import cookies
 from operalta.web.cookies import SessionCookies
 from operalta.web.services import Services, services_of
@@ -53,6 +55,19 @@ class Declaration:
     audience: Audience
     rule: Rule
     permission: Permission | None = None
+    takes_keys: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PresentedKey:
+    """An API key as a program has sent it: of the right form. Whether it opens anything, the database tells."""
+
+    text: str = field(repr=False)
+
+    @property
+    def identity(self) -> str:
+        """Who is counted for it."""
+        return key_identity(self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,25 +144,43 @@ class PersonEntry:
 
 @dataclass(frozen=True, slots=True)
 class CompanyEntry:
-    """A request of somebody with a valid access token, for a company; `permission` is what the route declares."""
+    """A request for a company, of somebody with a valid access token or of a program with an API key.
+
+    `permission` is what the route declares.
+    """
 
     request: Request
     services: Services
     origin: Origin
-    claims: AccessClaims
+    caller: AccessClaims | PresentedKey
     company: str
     permission: Permission
     rule: Rule
 
+    @property
+    def identity(self) -> str:
+        """Who is counted: the person, or the key."""
+        return self.caller.identity if isinstance(self.caller, PresentedKey) else person_identity(self.caller.person_id)
+
     @asynccontextmanager
     async def scope(self) -> AsyncGenerator[Scope]:
         """Open the scope in the company and decide the declared permission. Raise NotFound for outsiders."""
-        async with open_company_scope(
-            self.services.web, self.claims.session_secret, self.company, self.origin
-        ) as scope:
+        async with self._opened() as scope:
             require(scope, self.permission)
             await self._count_company(scope)
             await note_use(scope, self.request.method, self.request.url.path)
+            yield scope
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncGenerator[Scope]:
+        pool, caller = self.services.web, self.caller
+        if not isinstance(caller, PresentedKey):
+            async with open_company_scope(pool, caller.session_secret, self.company, self.origin) as scope:
+                yield scope
+            return
+        if self.services.key_uses.is_due(caller.identity):
+            await note_key_use(pool, caller.text, self.origin)
+        async with open_key_scope(pool, caller.text, self.company, self.origin) as scope:
             yield scope
 
     async def _count_company(self, scope: Scope) -> None:
@@ -190,7 +223,9 @@ class ForPeople:
 
     @upholds("3.3.3")
     async def __call__(self, request: Request) -> PersonEntry:
-        """Let the request in, or raise NotSignedIn or TooManyRequests."""
+        """Let the request in, or raise NotSignedIn (also for a key, which is no person) or TooManyRequests."""
+        if request.headers.get("authorization") is not None and request.url.path.startswith("/api/"):
+            raise NotSignedIn("This is for people in a session of their own. No API key does it.")
         services = services_of(request)
         origin = origin_of(request)
         claims = await _claims(request, services, origin)
@@ -199,22 +234,42 @@ class ForPeople:
 
 
 class InCompany:
-    """Declares a route for members of a company whose role holds `permission`."""
+    """Declares a route for members of a company whose role holds `permission`, and for their keys that have it.
 
-    def __init__(self, permission: Permission, rule: Rule) -> None:
-        self.declaration = Declaration(Audience.COMPANY, rule, permission)
+    `people_only`: no key, though its scopes could hold the permission.
+    """
+
+    def __init__(self, permission: Permission, rule: Rule, *, people_only: bool = False) -> None:
+        takes_keys = permission in KEY_SCOPES and not people_only
+        self.declaration = Declaration(Audience.COMPANY, rule, permission, takes_keys=takes_keys)
         self._permission = permission
 
     @upholds("2.4.1", "2.5.3", "3.3.3")
     async def __call__(self, request: Request, company: CompanyName) -> CompanyEntry:
-        """Let the request in, or raise NotSignedIn or TooManyRequests."""
+        """Let the request in, or raise NotSignedIn, NotAllowed (a key, on a route for people) or TooManyRequests."""
         services = services_of(request)
         origin = origin_of(request)
-        claims = await _claims(request, services, origin)
+        caller = await self._caller(request, services, origin)
+        entry = CompanyEntry(request, services, origin, caller, company, self._permission, self.declaration.rule)
         own = rules.only(self.declaration.rule, frozenset(rules.Dimension) - _OF_COMPANY)
         if own is not None:
-            await _count_person(request, services, own, claims)
-        return CompanyEntry(request, services, origin, claims, company, self._permission, self.declaration.rule)
+            await _count(request, services, own, Subjects(entry.identity, request.state.client_address))
+        if isinstance(caller, PresentedKey) and not self.declaration.takes_keys:
+            raise NotAllowed("This is for people in a session of their own. No API key does it.")
+        return entry
+
+    async def _caller(self, request: Request, services: Services, origin: Origin) -> AccessClaims | PresentedKey:
+        """Return who asks: with an `Authorization` header on the API its key alone, never a cookie besides."""
+        header = request.headers.get("authorization")
+        if header is None or not request.url.path.startswith("/api/"):
+            return await _claims(request, services, origin)
+        scheme, _, text = header.partition(" ")
+        if scheme.casefold() != "bearer" or not is_key_text(text):
+            refused = rules.only(self.declaration.rule, _OF_ADDRESS)
+            if refused is not None:
+                await _count(request, services, refused, Subjects(address=origin.address))
+            raise KeyRefused
+        return PresentedKey(text)
 
 
 def origin_of(request: Request) -> Origin:

@@ -17,6 +17,7 @@ from operalta.sandbox.reading.reader import DocumentReader
 from operalta.sandbox.shell.state import ShellState, read_state
 from operalta.sealing.signing import SigningKeyRing
 from operalta.settings import Settings
+from operalta.vault.api_keys.noted_uses import NotedUses
 from operalta.vault.oauth.connecting import Connecting
 from operalta.vault.oauth.registrations import Registrations
 from operalta.vault.oauth.tokens import ConnectionTokens
@@ -44,6 +45,7 @@ class Services:
     registrations: Registrations
     connecting: Connecting
     connection_tokens: ConnectionTokens
+    key_uses: NotedUses
 
     def shell_state(self) -> ShellState:
         """Tell what the worker found out about the sandbox for commands."""

@@ -14,7 +14,6 @@ from operalta.agents.reasons import explain_all
 from operalta.agents.rules import EventKind
 from operalta.agents.service import RunEvent, RunView, events_after, get_run
 from operalta.kernel.errors import Refusal, Unavailable
-from operalta.kernel.ids import PersonId
 from operalta.web.agent_views import citations
 from operalta.web.entry import CompanyEntry
 from operalta.web.rendering import address, safe_markdown
@@ -23,7 +22,7 @@ PAUSE_SECONDS = 0.2
 KEEP_ALIVE_SECONDS = 15.0
 LONGEST_SECONDS = 1800.0
 MOST_STREAMS = 6
-"""Open streams of one person in one process; a browser keeps no more connections to one place anyway."""
+"""Open streams of one person or key in one process; a browser keeps no more connections to one place anyway."""
 HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 
@@ -35,18 +34,18 @@ def last_event_id(entry: CompanyEntry) -> int:
 
 async def run_events(entry: CompanyEntry, run_id: UUID, after: int) -> AsyncGenerator[str]:
     """Yield a run's events as the wire wants them, until it is over, the right to see it ends, or half an hour."""
-    person = entry.claims.person_id
-    if _open_streams[person] >= MOST_STREAMS:
+    caller = entry.identity
+    if _open_streams[caller] >= MOST_STREAMS:
         yield "retry: 10000\n\n"
         return
-    _open_streams[person] += 1
+    _open_streams[caller] += 1
     try:
         async for piece in _followed(entry, run_id, after):
             yield piece
     finally:
-        _open_streams[person] -= 1
-        if not _open_streams[person]:
-            del _open_streams[person]
+        _open_streams[caller] -= 1
+        if not _open_streams[caller]:
+            del _open_streams[caller]
 
 
 async def _followed(entry: CompanyEntry, run_id: UUID, after: int) -> AsyncGenerator[str]:
@@ -79,7 +78,7 @@ async def _followed(entry: CompanyEntry, run_id: UUID, after: int) -> AsyncGener
         lasted += PAUSE_SECONDS
 
 
-_open_streams: Counter[PersonId] = Counter()
+_open_streams: Counter[str] = Counter()
 _ENDED = "Your session or your place in this company has ended. Load the page again."
 
 

@@ -17,6 +17,8 @@ from operalta.assurance.probes.transport import refuses_to_start
 from operalta.assurance.registry import ProbeContext, probe
 from operalta.assurance.rules import Observations
 from operalta.assurance.stage import API, Stage, staged
+from operalta.operations.secrets import make_missing_secrets
+from operalta.settings import PROFILE_FILE, Profile, Settings
 
 _LISTENING = "0A"
 _SIGNING = ("root-key", "pepper-1", "refresh-key", "limit-key", "code-key")
@@ -49,7 +51,11 @@ async def secrets_stay_in_their_place(context: ProbeContext) -> Observations:
     """Search the database's files, logs, files and the code for the deployment's own secrets; start with a weak one."""
     stage = staged(context)
     seen = Observations()
-    files = [path for path in stage.settings.secrets_path.iterdir() if path.is_file()]
+    files = [
+        path
+        for path in stage.settings.secrets_path.iterdir()
+        if path.is_file() and path.name != PROFILE_FILE and not path.name.startswith(".")
+    ]
     open_ones = [path.name for path in files if stat.S_IMODE(path.stat().st_mode) & 0o077]
     seen.expect("every secret is a file for its owner alone", bool(files) and not open_ones, "; ".join(open_ones))
     signing = [stage.settings.secret(name) for name in _SIGNING]
@@ -79,14 +85,24 @@ async def production_is_apart(context: ProbeContext) -> Observations:
     """Start production with settings of development; present a token of the other profile."""
     stage = staged(context)
     seen = Observations()
+    foreign = await asyncio.to_thread(_local_folder, stage)
     trials: dict[str, tuple[dict[str, str | None], str]] = {
-        "a cheap password hash": ({"OPERALTA_BCRYPT_COST": "4"}, "BCRYPT_COST"),
-        "the development outbox": ({"OPERALTA_SMTP_URL": None}, "SMTP_URL"),
-        "a plain address": ({"OPERALTA_PUBLIC_URL": "http://localhost:8080"}, "PUBLIC_URL"),
+        "production does not start with a cheap password hash": ({"OPERALTA_BCRYPT_COST": "4"}, "BCRYPT_COST"),
+        "production does not start with the development outbox": ({"OPERALTA_SMTP_URL": None}, "SMTP_URL"),
+        "production does not start with a plain address": (
+            {"OPERALTA_PUBLIC_URL": "http://localhost:8080"},
+            "PUBLIC_URL",
+        ),
+        "production does not start with secrets of development": (
+            {"OPERALTA_SECRETS_DIR": str(foreign)},
+            "local profile",
+        ),
+        "development does not start with secrets of production": ({"OPERALTA_PROFILE": "local"}, "production profile"),
     }
-    for name, (changes, word) in trials.items():
-        refused, words = await refuses_to_start(stage, changes)
-        seen.expect(f"production does not start with {name}", refused and word in words, words.strip()[-120:])
+    # Each is a process of its own, which takes seconds to import what it needs.
+    ended = await asyncio.gather(*(refuses_to_start(stage, changes) for changes, _ in trials.values()))
+    for (name, (_, word)), (refused, words) in zip(trials.items(), ended, strict=True):
+        seen.expect(name, refused and word in words, words.strip()[-120:])
     tokens = forged_tokens(stage.settings, stage.founder.browser.cookies[ACCESS])
     stranger = stage.browser()
     stranger.cookies[ACCESS] = tokens["of a deployment in another profile"]
@@ -172,6 +188,13 @@ def _environments() -> bytes:
         except OSError:
             continue  # gone since it was listed, or not ours to read
     return collected
+
+
+def _local_folder(stage: Stage) -> Path:
+    """Make the secrets that a local deployment would make."""
+    folder = stage.deployment.var / "local-secrets"
+    make_missing_secrets(Settings(profile=Profile.LOCAL, secrets_dir=folder, public_url=None))
+    return folder
 
 
 def _weak_folder(stage: Stage) -> Path:

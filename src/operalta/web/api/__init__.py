@@ -4,6 +4,7 @@ from fastapi import APIRouter
 
 from operalta.web.api import (
     agents,
+    api_keys,
     approvals,
     audit,
     auth,
@@ -32,3 +33,4 @@ routers: tuple[APIRouter, ...] = (
 routers += (audit.router, trust.router)
 routers += (agents.router, conversations.router, runs.router, approvals.router, tools.router)
 routers += (connections.router,)
+routers += (api_keys.router,)

@@ -3,6 +3,7 @@
 from operalta.web.pages import (
     account,
     agents,
+    api_keys,
     approvals,
     audit,
     chat,
@@ -23,3 +24,4 @@ routers = (entrance.router, second_factor.router, account.router, factors.router
 routers += (companies.router, staff.router, chat.router, approvals.router, agents.router)
 routers += (memory.router, metrics.router, files_bin.router, files.router, audit.router, trust.router)
 routers += (integrations.router,)
+routers += (api_keys.router,)

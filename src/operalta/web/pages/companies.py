@@ -28,6 +28,7 @@ from operalta.web.entry import (
     VisitorEntry,
 )
 from operalta.web.pages.entrance import keep_session
+from operalta.web.permission_labels import LABELS
 from operalta.web.presentation import bare_page, form_errors, frame, go_to, page
 from operalta.web.problems import status_of
 from operalta.web.rendering import render
@@ -46,34 +47,6 @@ Managing = Annotated[CompanyEntry, Depends(InCompany(Permission.MEMBERS_MANAGE, 
 Text = Annotated[str, Form(max_length=2_000)]
 
 _SHOWN_VISITS = 20
-_LABELS = {
-    Permission.COMPANY_READ: "See the company",
-    Permission.COMPANY_MANAGE: "Change the company",
-    Permission.MEMBERS_READ: "See members",
-    Permission.MEMBERS_INVITE: "Invite people",
-    Permission.MEMBERS_MANAGE: "Change roles, remove members",
-    Permission.MEMORY_READ: "Read the memory",
-    Permission.MEMORY_WRITE: "Write to the memory",
-    Permission.METRICS_READ: "Read metrics",
-    Permission.METRICS_WRITE: "Enter metrics",
-    Permission.FILES_READ: "Read files",
-    Permission.FILES_WRITE: "Write files",
-    Permission.AGENTS_READ: "See agents",
-    Permission.AGENTS_RUN: "Work with agents",
-    Permission.AGENTS_MANAGE: "Change agents",
-    Permission.WEB_FETCH: "Have pages fetched",
-    Permission.SHELL_RUN: "Have commands run",
-    Permission.APPROVALS_READ: "See approvals",
-    Permission.APPROVALS_DECIDE: "Decide approvals",
-    Permission.AUDIT_READ: "Read the audit log",
-    Permission.KEYS_USE: "Make API keys of one's own",
-    Permission.KEYS_MANAGE: "Make and revoke the company's API keys",
-    Permission.INTEGRATIONS_READ: "See integrations",
-    Permission.INTEGRATIONS_CONNECT: "Connect accounts of one's own",
-    Permission.INTEGRATIONS_MANAGE: "Switch integrations on and off",
-}
-
-
 _FIRST_PAGES = ((Permission.AGENTS_RUN, "chat"), (Permission.MEMORY_READ, "memory"))
 
 
@@ -332,7 +305,7 @@ async def _members_page(entry: CompanyEntry, form: dict[str, str], refusal: Refu
                     "label": label,
                     "roles": {role.value for role, permissions in TEMPLATES[kind].items() if permission in permissions},
                 }
-                for permission, label in _LABELS.items()
+                for permission, label in LABELS.items()
             ],
             "form": form,
         }

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from operalta.kernel.ids import ConversationId, MessageId, PersonId, RunId
-from operalta.workspace.rules import checked_line
+from operalta.kernel.texts import checked_line
 
 LONGEST_TITLE = 200
 LONGEST_MESSAGE = 20_000

@@ -9,7 +9,9 @@ from operalta.audit.service import record as record_event
 from operalta.db.permission import require
 from operalta.db.scope import Scope
 from operalta.kernel.actor import ActorKind
+from operalta.kernel.errors import InvalidInput
 from operalta.kernel.ids import ConversationId, MessageId, new_id
+from operalta.kernel.texts import checked_line, checked_text
 from operalta.terms.registry import upholds
 from operalta.workspace.conversations import store
 from operalta.workspace.conversations.rules import (
@@ -26,9 +28,7 @@ from operalta.workspace.rules import (
     Page,
     Position,
     checked_limit,
-    checked_line,
     checked_query,
-    checked_text,
     page_of,
     position_cursor,
     position_in,
@@ -39,7 +39,9 @@ from operalta.workspace.rules import (
 async def start_conversation(scope: Scope, title: str, *, private: bool = True) -> Conversation:
     """Start a conversation and return it; private to the person of the scope unless said otherwise."""
     require(scope, Permission.AGENTS_RUN)
-    _require_speaker(scope, ActorKind.PERSON)
+    _require_speaker(scope, ActorKind.PERSON, ActorKind.KEY)
+    if private and not scope.actor.sees_private:
+        raise InvalidInput("A key of the company has nothing private. Make the conversation open.", field="private")
     title = checked_line(title, "title", LONGEST_TITLE, 1)
     conversation = ConversationId(new_id())
     await store.insert_conversation(scope, conversation, title, private=private)
@@ -86,7 +88,7 @@ async def add_person_message(
     KeyUsedOtherwise for other words, NoSuchConversation, InvalidInput (1 to 20,000 characters).
     """
     require(scope, Permission.AGENTS_RUN)
-    _require_speaker(scope, ActorKind.PERSON)
+    _require_speaker(scope, ActorKind.PERSON, ActorKind.KEY)
     body = checked_text(body, "message", LONGEST_MESSAGE, 1)
     key = checked_key(idempotency_key)
     conversation = await _found(scope, conversation_id)
@@ -138,8 +140,8 @@ async def messages(
     return Page(page.items[::-1], page.next_cursor)
 
 
-def _require_speaker(scope: Scope, kind: ActorKind) -> None:
-    if scope.actor.kind is not kind:
+def _require_speaker(scope: Scope, *kinds: ActorKind) -> None:
+    if scope.actor.kind not in kinds:
         raise NotSpokenHere
 
 

@@ -88,9 +88,9 @@ async def insert_message(
     touched = await scope.execute(
         """
         INSERT INTO workspace.messages (company_id, id, conversation_id, private_to, author_kind, person_id, run_id,
-            body, idempotency_key)
-        VALUES (%(company)s, %(id)s, %(conversation)s, %(private_to)s, %(author)s, %(person)s, %(run)s, %(body)s,
-            %(key)s)
+            api_key_id, body, idempotency_key)
+        VALUES (%(company)s, %(id)s, %(conversation)s, %(private_to)s, %(author)s, %(person)s, %(run)s, %(api_key)s,
+            %(body)s, %(key)s)
         ON CONFLICT (company_id, person_id, idempotency_key) DO NOTHING
         """,
         {
@@ -101,6 +101,7 @@ async def insert_message(
             "author": author.value,
             "person": scope.actor.person_id,
             "run": scope.actor.run_id,
+            "api_key": scope.actor.key_id,
             "body": body,
             "key": key,
         },

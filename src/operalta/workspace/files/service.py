@@ -12,6 +12,7 @@ from operalta.db.permission import require
 from operalta.db.scope import Scope
 from operalta.kernel.errors import InvalidInput
 from operalta.kernel.ids import FileId, new_id
+from operalta.kernel.texts import checked_text
 from operalta.sandbox.errors import NoSuchFile
 from operalta.sandbox.files import Workspace
 from operalta.sandbox.reading.rules import text_of
@@ -45,7 +46,6 @@ from operalta.workspace.rules import (
     any_of,
     checked_limit,
     checked_query,
-    checked_text,
     decode_cursor,
     encode_cursor,
     page_of,

@@ -11,6 +11,7 @@ from operalta.db.permission import require
 from operalta.db.scope import Scope
 from operalta.kernel.errors import InvalidInput
 from operalta.kernel.ids import ApprovalId, PersonId, RecordId, new_id
+from operalta.kernel.texts import checked_line, checked_text
 from operalta.terms.registry import upholds
 from operalta.workspace.errors import AlreadySuperseded, NoSuchRecord, NotAMember
 from operalta.workspace.memory import store
@@ -36,9 +37,7 @@ from operalta.workspace.rules import (
     Position,
     any_of,
     checked_limit,
-    checked_line,
     checked_query,
-    checked_text,
     page_of,
     position_cursor,
     position_in,

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from operalta.kernel.errors import InvalidInput
 from operalta.kernel.ids import MetricId, PersonId, RunId
-from operalta.workspace.rules import checked_line, checked_text
+from operalta.kernel.texts import checked_line, checked_text
 
 LONGEST_NAME = 120
 LONGEST_DEFINITION = 2_000

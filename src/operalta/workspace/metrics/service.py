@@ -9,6 +9,7 @@ from operalta.audit.service import record as record_event
 from operalta.db.permission import require
 from operalta.db.scope import Scope
 from operalta.kernel.ids import MetricId, new_id
+from operalta.kernel.texts import checked_text
 from operalta.terms.registry import upholds
 from operalta.workspace.csv_export import write_csv
 from operalta.workspace.errors import MetricExists, NoSuchMetric
@@ -23,7 +24,6 @@ from operalta.workspace.metrics.rules import (
     checked_slug,
     checked_value,
 )
-from operalta.workspace.rules import checked_text
 
 _CSV_HEADER = ("date", "value", "unit", "note", "recorded by", "recorded at", "run")
 
