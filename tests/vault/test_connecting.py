@@ -1,9 +1,7 @@
 """The way to a provider and back: who may walk it, what of it is believed, and what of it can be seen."""
 
 import json
-from collections.abc import Callable, Generator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import structlog
@@ -12,7 +10,6 @@ from operalta.db.errors import NoSuchCompany
 from operalta.identity.errors import NotProved
 from operalta.kernel.errors import InvalidInput, NotAllowed, Refusal
 from operalta.vault.oauth import registrations
-from operalta.vault.oauth.connecting import Callback
 from operalta.vault.oauth.errors import (
     AnswerUnusable,
     ClientExists,
@@ -28,25 +25,9 @@ from operalta.vault.oauth.errors import (
 from operalta.vault.oauth.providers import providers
 from operalta.vault.oauth.registrations import list_clients
 from operalta.vault.oauth.service import get_connection, list_connections
-from tests.conftest import Member, Pools, Servers, World
-from tests.vault.authorization_server import CLIENT_ID, CLIENT_SECRET, AuthorizationServer, Fault, serving
-from tests.vault.desk import Desk, make_desk
-
-
-@pytest.fixture
-def server() -> Generator[AuthorizationServer]:
-    with serving() as started:
-        yield started
-
-
-@pytest.fixture
-def founder(world: World) -> Member:
-    return world.member(world.company())
-
-
-@pytest.fixture
-def desk(servers: Servers, pools: Pools, tmp_path: Path, server: AuthorizationServer, founder: Member) -> Desk:
-    return make_desk(servers, pools, tmp_path, server, founder)
+from tests.conftest import World
+from tests.vault.authorization_server import CLIENT_ID, CLIENT_SECRET, Fault
+from tests.vault.desk import Desk
 
 
 @pytest.mark.proves("1.3.1", "7.2.2")
@@ -120,6 +101,14 @@ async def test_a_state_is_used_once_and_holds_ten_minutes(desk: Desk) -> None:
     await desk.come_back(callback)
     with pytest.raises(ConnectingFailed):
         await desk.come_back(callback)
+    # Used is used, even where nothing came of it.
+    spent = desk.consent(await desk.begin(client))
+    desk.server.fault = Fault.BROKEN
+    with pytest.raises(ProviderAway):
+        await desk.come_back(spent)
+    desk.server.fault = None
+    with pytest.raises(ConnectingFailed):
+        await desk.come_back(spent)
     late = desk.consent(await desk.begin(client))
     desk.box.change(
         "UPDATE credentials.oauth_states SET expires_at = now() - interval '1 second' WHERE used_at IS NULL"
@@ -397,8 +386,3 @@ async def test_a_member_who_left_cannot_come_back_with_a_callback(desk: Desk) ->
     desk.box.change("UPDATE tenancy.memberships SET ended_at = now() WHERE person_id = %s", desk.member.person_id)
     with pytest.raises((ConnectingFailed, NoSuchCompany)):
         await desk.come_back(callback)
-
-
-def test_a_callback_is_a_value() -> None:
-    made: Callable[..., Callback] = Callback
-    assert made(None, None, None, None).state is None

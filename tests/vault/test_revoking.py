@@ -1,7 +1,5 @@
 """Ending connections: here at once, at the provider as soon as it answers, and for days where it does not."""
 
-from collections.abc import Generator
-from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -15,27 +13,8 @@ from operalta.vault.oauth.registrations import list_clients
 from operalta.vault.oauth.revoking import MOST_ATTEMPTS
 from operalta.vault.oauth.rules import Health, health_of
 from operalta.vault.oauth.service import get_connection, revoke
-from tests.conftest import Member, Pools, Servers, World
-from tests.vault.authorization_server import AuthorizationServer, serving
-from tests.vault.desk import Desk, make_desk
-
-
-@pytest.fixture
-def server() -> Generator[AuthorizationServer]:
-    with serving() as started:
-        yield started
-
-
-@pytest.fixture
-def founder(world: World) -> Member:
-    return world.member(world.company())
-
-
-@pytest.fixture
-def desk(servers: Servers, pools: Pools, tmp_path: Path, server: AuthorizationServer, founder: Member) -> Desk:
-    made = make_desk(servers, pools, tmp_path, server, founder)
-    made.box.change("DELETE FROM credentials.oauth_revocations")
-    return made
+from tests.conftest import World
+from tests.vault.desk import Desk
 
 
 async def end(desk: Desk, connection: UUID) -> None:

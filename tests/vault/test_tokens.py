@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,28 +24,12 @@ from operalta.vault.oauth.providers import providers
 from operalta.vault.oauth.rules import Health, health_of
 from operalta.vault.oauth.service import get_connection, require_own_host, revoke
 from operalta.vault.oauth.wire import Unreadable
-from tests.conftest import Member, Pools, Servers, World
-from tests.vault.authorization_server import AuthorizationServer, Fault, serving
-from tests.vault.desk import Desk, make_desk, make_tokens
+from tests.conftest import Servers, World
+from tests.vault.authorization_server import Fault
+from tests.vault.desk import Desk, make_tokens
 
 CALLERS = 200
 PROCESSES = 3
-
-
-@pytest.fixture
-def server() -> Generator[AuthorizationServer]:
-    with serving() as started:
-        yield started
-
-
-@pytest.fixture
-def founder(world: World) -> Member:
-    return world.member(world.company())
-
-
-@pytest.fixture
-def desk(servers: Servers, pools: Pools, tmp_path: Path, server: AuthorizationServer, founder: Member) -> Desk:
-    return make_desk(servers, pools, tmp_path, server, founder)
 
 
 async def health(desk: Desk, connection: UUID) -> tuple[Health, str]:
