@@ -10,11 +10,11 @@ from typing import Any, Final
 import psycopg
 import pytest
 
-from operalta.access.rules import CompanyKind, Role, StaffRole
+from operalta.access.rules import KEY_SCOPES, CompanyKind, Role, StaffRole
 from operalta.settings import DatabaseRole
 from tests.conftest import Servers
 from tests.db.executable import Function, calls, executable_by, ids_of
-from tests.isolation.actors import AS_PERSON, Actor, bare, member, run, staff
+from tests.isolation.actors import AS_PERSON, Actor, bare, key, key_run, member, run, staff
 from tests.isolation.digest import changed, snapshot
 from tests.isolation.estate import Estate, Owner, build, clear
 
@@ -24,6 +24,8 @@ CALLERS: Final = (
     member(OURS, Role.FOUNDER),
     Actor("founder outside any company", DatabaseRole.WEB, AS_PERSON, Role.FOUNDER, home=OURS),
     run(OURS, Role.FOUNDER),
+    key(OURS, "company key", KEY_SCOPES),
+    key_run(OURS, "company key", KEY_SCOPES),
     staff(OURS, StaffRole.AUDITOR),
     STAFF,
     *(bare(role) for role in DatabaseRole if role is not DatabaseRole.OWNER),
@@ -35,6 +37,7 @@ _TO_AN_ADDRESS: Final = "It takes the address that a visitor types, whoever that
 _SIGNS_IN: Final = "Signing in is what this role is for: what was proved is checked by identity, its only user."
 _DELIVERS: Final = "The sender's own work: it takes messages by their ids, each with a purpose and an audit event."
 _SEALS: Final = "The sealer's own work: it seals the events of all companies into one tree."
+_ROTATES: Final = "Rotating the root key wraps every account's authenticator anew: sealed values, of all accounts."
 _QUEUE: Final = "The queue's own work: ids and no content."
 _VISITS: Final = "One's own visits, to whichever company they are."
 LISTED: Final[dict[tuple[str, str, str], str]] = {
@@ -55,6 +58,8 @@ LISTED: Final[dict[tuple[str, str, str], str]] = {
     ("job", "elevated.unsealed_events", TELLS): _SEALS,
     ("job", "elevated.company_numbers", TELLS): "It gives back the ids that it was given, each with a number.",
     ("job", "elevated.record_leaf", CHANGES): _SEALS,
+    ("job", "elevated.authenticators_to_rewrap", TELLS): _ROTATES,
+    ("job", "elevated.note_key_rotation", CHANGES): "The company whose key was rotated finds that in its own log.",
     ("dispatch", "agents.claim_run", CHANGES): _QUEUE,
     ("dispatch", "jobs.procrastinate_cancel_job_v1", CHANGES): _QUEUE,
     ("dispatch", "jobs.procrastinate_defer_periodic_job_v2", CHANGES): _QUEUE,
