@@ -35,7 +35,6 @@ CALLS: dict[str, LiteralString] = {
     "reset_factors": "SELECT elevated.reset_factors(%(id)s, 'because')",
     "appoint_staff": "SELECT elevated.appoint_staff(%(id)s, 'support', 'because')",
     "dismiss_staff": "SELECT elevated.dismiss_staff(%(id)s, 'because')",
-    "find_api_keys": "SELECT id FROM elevated.find_api_keys(%(id)s::text, 'because')",
     "revoke_api_key": "SELECT elevated.revoke_api_key(%(id)s, 'because')",
 }
 # The ids of `Ids` for which each of them may do something.
@@ -57,7 +56,6 @@ FOR: dict[str, frozenset[str]] = {
     "reset_factors": frozenset({"person"}),
     "appoint_staff": frozenset({"person"}),
     "dismiss_staff": frozenset(),
-    "find_api_keys": frozenset({"company"}),
     "revoke_api_key": frozenset(),
 }
 KINDS = ("nobody", "person", "company", "session", "mail", "code", "finished", "event", "sealed")

@@ -78,7 +78,7 @@ def test_the_commands_say_what_they_did(servers: Servers, member: Member, monkey
     run = CliRunner()
     listed = run.invoke(application, ["api-keys", "list", member.company_slug, "--reason", "a look", "--json"])
     assert [each["id"] for each in json.loads(listed.stdout)] == [str(key)]
-    told = run.invoke(application, ["api-keys", "list", str(member.company_id), "--reason", "a look"])
+    told = run.invoke(application, ["api-keys", "list", member.company_slug, "--reason", "a look"])
     assert "op_abcdefghijkl…" in told.stdout
     assert run.invoke(application, ["api-keys", "list", "nowhere", "--reason", "a look"]).exit_code == 1
     assert run.invoke(application, ["api-keys", "revoke", str(key), "--reason", "loose"]).exit_code == 0

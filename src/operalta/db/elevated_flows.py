@@ -94,7 +94,12 @@ FLOWS: tuple[Flow, ...] = (
     Flow("reset_factors", Purpose.SUPPORT, _OF_THE_OPERATOR, Trail.OWN_EVENT),
     Flow("appoint_staff", Purpose.SUPPORT, _OF_THE_OPERATOR, Trail.OWN_EVENT),
     Flow("dismiss_staff", Purpose.SUPPORT, _OF_THE_OPERATOR, Trail.OWN_EVENT),
-    Flow("find_api_keys", Purpose.SUPPORT, "a company's id or slug; none such, or no reason: nothing", Trail.OWN_EVENT),
+    Flow(
+        "find_api_keys",
+        Purpose.SUPPORT,
+        "none: a company's short name; none such, or no reason: nothing",
+        Trail.OWN_EVENT,
+    ),
     Flow("revoke_api_key", Purpose.SUPPORT, "a key's id; none such, or no reason: nothing happens", Trail.OWN_EVENT),
 )
 """Every elevated flow there is."""

@@ -20,7 +20,7 @@ Reason = Annotated[str, typer.Option(help="Why; it stays in the company's log.",
 
 @api_key_commands.command("list")
 def list_keys(
-    company: Annotated[str, typer.Argument(metavar="COMPANY", help="Its short name, as in its address, or its id.")],
+    company: Annotated[str, typer.Argument(metavar="COMPANY", help="Its short name, as it stands in its address.")],
     reason: Reason,
     as_json: Annotated[bool, typer.Option("--json", help="Print the keys as JSON.")] = False,
 ) -> None:

@@ -28,7 +28,7 @@ class FoundKey:
 
 
 async def find_keys(settings: Settings, company: str, reason: str) -> tuple[FoundKey, ...]:
-    """Return the keys of a company, by its id or slug, the newest first, at most 500; none for no such company."""
+    """Return the keys of a company, by its slug, the newest first, at most 500; none for no such company."""
     clean = checked_reason(reason)
     async with support(settings) as connection:
         return tuple(FoundKey(**row) for row in await store.find_api_keys(connection, company, clean))

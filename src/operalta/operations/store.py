@@ -85,7 +85,7 @@ async def _done(cursor: psycopg.AsyncCursor[Row]) -> bool:
 
 
 async def find_api_keys(connection: Connection, company: str, reason: str) -> list[Row]:
-    """Return the keys of a company, by its id or slug."""
+    """Return the keys of a company, by its slug."""
     cursor = await connection.execute(
         "SELECT * FROM elevated.find_api_keys(%(company)s, %(reason)s)", {"company": company, "reason": reason}
     )

@@ -476,7 +476,7 @@ RETURNS TABLE (id uuid, company text, kind text, name text, shown text, scopes t
 DECLARE
     host record;
 BEGIN
-    SELECT known.id, known.slug INTO host FROM tenancy.companies AS known WHERE known.slug = of_company OR known.id::text = of_company;
+    SELECT known.id, known.slug INTO host FROM tenancy.companies AS known WHERE known.slug = of_company;
     IF host.id IS NULL OR coalesce(length(reason), 0) NOT BETWEEN 1 AND 500 THEN
         RETURN;
     END IF;
