@@ -3,7 +3,6 @@
 import io
 import json
 import logging
-import secrets
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from operalta.kernel.logging import configure, redact
 from operalta.kernel.secret_texts import marked
 
 PEM = "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49\n-----END PRIVATE KEY-----"  # not one
-TEXT = secrets.token_urlsafe(48)
+TEXT = "a1B2c3D4" * 8
 AWS = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 
 
