@@ -8,6 +8,7 @@ from operalta.assurance.probes import (
     commands,
     companies,
     cookies,
+    credentials,
     database,
     egress,
     entry,
@@ -24,6 +25,7 @@ from operalta.assurance.probes import (
 
 MODULES = (
     *companies.MODULES,
+    *credentials.MODULES,
     *egress.MODULES,
     *factors.MODULES,
     access,
