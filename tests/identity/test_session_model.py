@@ -165,7 +165,7 @@ async def _interleave_all(identity: Identity, seeds: range) -> None:
 
 @pytest.mark.proves("2.3.1", "2.3.3", "2.3.4")
 async def test_sessions_do_what_the_model_says_whatever_happens_in_what_order(identity: Identity) -> None:
-    await _interleave_all(identity, range(300))
+    await _interleave_all(identity, range(120))
 
 
 @pytest.mark.soak

@@ -114,6 +114,7 @@ def test_it_starts_says_where_keeps_its_state_and_stops_cleanly(var: Path) -> No
         assert {path.name: path.read_bytes() for path in (var / "secrets").iterdir()} == secrets
 
 
+@pytest.mark.soak
 def test_it_survives_the_sudden_death_of_any_part(var: Path) -> None:
     with running(var) as up:
         wait_until(up.port, "/readyz", 200)
@@ -133,6 +134,7 @@ def test_it_survives_the_sudden_death_of_any_part(var: Path) -> None:
         wait_until(up.port, "/readyz", 200)
 
 
+@pytest.mark.soak
 def test_after_its_own_sudden_death_the_next_one_takes_over(var: Path) -> None:
     up = Up(var, free_port())
     up.wait_for("Operalta is ready")

@@ -7,7 +7,7 @@ from tests.saboteurs.saboteurs import as_owner, replaced, saboteur
 from tests.saboteurs.throw_away import WEB, WORKER, patched
 
 
-@saboteur("1.3.1", spares=("1.3.2", "1.3.4", "2.5.0"))
+@saboteur("1.3.1", spares=("1.3.2", "2.5.1"), soak=True)
 def observers_make_keys_of_the_company(stage: Stage) -> Generator[None]:
     patch = """
 from operalta.vault.api_keys import service
@@ -26,7 +26,7 @@ for route in api_keys.router.routes:
         yield
 
 
-@saboteur("1.3.2", spares=("1.3.1", "1.3.4", "7.2.1"))
+@saboteur("1.3.2", spares=("1.3.1", "7.2.1"), soak=True)
 def keys_are_written_to_the_log(stage: Stage) -> Generator[None]:
     patch = """
 import sys
@@ -42,7 +42,7 @@ service.new_key_text = made
         yield
 
 
-@saboteur("1.3.3", "7.2.2", "7.2.3", spares=("1.3.1", "1.3.5", "2.4.1"))
+@saboteur("1.3.3", "2.4.1", "7.2.2", "7.2.3", spares=("1.3.1", "1.3.5"), soak=True)
 def the_web_process_may_read_what_is_sealed(stage: Stage) -> Generator[None]:
     as_owner(stage, "GRANT SELECT (sealed) ON credentials.secrets TO operalta_web")
     try:
@@ -58,7 +58,7 @@ def openings_leave_no_event(stage: Stage) -> Generator[None]:
         yield
 
 
-@saboteur("1.3.4", spares=("1.3.1", "1.3.2", "2.3.4"))
+@saboteur("1.3.4", spares=("1.3.1", "2.3.4"))
 def revoked_keys_go_on(stage: Stage) -> Generator[None]:
     with replaced(stage, "credentials.live_key(text, inet)", ("AND held.revoked_at IS NULL", "")):
         yield

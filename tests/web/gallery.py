@@ -203,11 +203,11 @@ def look_at(page: Page, scheme: Scheme, size: str) -> None:
     page.set_viewport_size({"width": width, "height": height})
 
 
-def faults(page: Page, address: str) -> list[str]:
+def faults(page: Page, address: str, views: list[tuple[Scheme, str]] = VIEWS) -> list[str]:
     """Open one page (with the policy off, which axe needs) and return what is wrong with it in each view."""
     page.goto(address)
     wrong: list[str] = []
-    for scheme, size in VIEWS:
+    for scheme, size in views:
         look_at(page, scheme, size)
         if (wider := overflow(page)) > 0:
             wrong.append(f"{scheme} {size}: {wider} px too wide")

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Dialog, Page, expect
 
 from operalta.web.rendering import render
-from tests.web.gallery import Gallery, browsing, faults, serving
+from tests.web.gallery import VIEWS, Gallery, Scheme, browsing, faults, serving
 from tests.web.hostile import CORPUS, hostile
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
@@ -32,9 +32,13 @@ def page(browser: Browser, gallery: Gallery) -> Generator[Page]:
     assert gallery.reports == []
 
 
-def test_axe_finds_nothing_in_light_dark_and_narrow(browser: Browser, gallery: Gallery) -> None:
+# Pages of the running application are looked at in the dark as well, in `tests/browser`; here that is for the soak.
+@pytest.mark.parametrize(
+    ("scheme", "size"), [pytest.param(*view, marks=[pytest.mark.soak] if view[0] == "dark" else []) for view in VIEWS]
+)
+def test_axe_finds_nothing(browser: Browser, gallery: Gallery, scheme: Scheme, size: str) -> None:
     opened = browser.new_page(bypass_csp=True)
-    found = {name: faults(opened, f"{gallery.address}/{name}") for name in gallery.pages}
+    found = {name: faults(opened, f"{gallery.address}/{name}", [(scheme, size)]) for name in gallery.pages}
     assert {name: wrong for name, wrong in found.items() if wrong} == {}
 
 
