@@ -125,6 +125,9 @@ def test_a_key_holds_no_more_than_its_holders_role_at_the_moment(office: Office)
         "agents:run",
         "approvals:read",
     }
+    assert (
+        '<code class="struck">memory:write</code>' in office.house.founder.get(f"/c/{office.house.slug}/api-keys").text
+    )
     office.give_role("advisor", "advisor")
     assert program.api("POST", f"{office.inside}/memory", entry).status == 201
 
