@@ -298,7 +298,9 @@ def company_keys(catalogue: Catalogue) -> list[dict[str, str]]:
         """
         SELECT key.conname AS key, key.conrelid::regclass::text AS place, key.confrelid::regclass::text AS target,
             (SELECT attname FROM pg_attribute WHERE attrelid = conrelid AND attnum = conkey[2]) AS here,
-            (SELECT attname FROM pg_attribute WHERE attrelid = confrelid AND attnum = confkey[2]) AS there
+            (SELECT attname FROM pg_attribute WHERE attrelid = confrelid AND attnum = confkey[2]) AS there,
+            has_any_column_privilege('operalta_web', key.confrelid, 'INSERT, UPDATE')
+                OR has_any_column_privilege('operalta_worker', key.confrelid, 'INSERT, UPDATE') AS target_is_written
         FROM pg_constraint AS key JOIN pg_class AS class ON class.oid = key.conrelid
         WHERE key.contype = 'f' AND cardinality(key.conkey) = 2
           AND (has_any_column_privilege('operalta_web', class.oid, 'INSERT, UPDATE')
@@ -309,7 +311,9 @@ def company_keys(catalogue: Catalogue) -> list[dict[str, str]]:
 
 @batch
 def foreign_keys_without_company(catalogue: Catalogue) -> Iterator[Mutant]:
-    for target, column in sorted({(key["target"], key["there"]) for key in company_keys(catalogue)}):
+    for target, column in sorted(
+        {(key["target"], key["there"]) for key in company_keys(catalogue) if key["target_is_written"]}
+    ):
         name = f"alone_{target.replace('.', '_')}"
         yield Mutant(
             f"ALTER TABLE {target} ADD CONSTRAINT {name} UNIQUE ({column})", target, f"unique key {name} looks past"

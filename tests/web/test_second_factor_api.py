@@ -183,6 +183,8 @@ def enrolments(ada: Holder) -> list[Answer]:
     ]
 
 
+A_KEY = {"name": "x", "scopes": ["memory:read"]}
+A_CLIENT = {"provider": "github", "client_id": "x", "client_secret": "x"}
 OPERATIONS: dict[SensitiveOperation, Callable[[Holder, str], list[Answer]]] = {
     SensitiveOperation.CHANGE_PASSWORD: lambda ada, _: [
         ada.home.api("PUT", "/auth/password", {"current_password": PASSWORD, "password": NEW_PASSWORD})
@@ -219,7 +221,39 @@ OPERATIONS: dict[SensitiveOperation, Callable[[Holder, str], list[Answer]]] = {
             {"directories": ["notes"]},
         ),
     ],
+    SensitiveOperation.MAKE_API_KEY: lambda ada, _: [inside(ada, "POST", "api-keys", A_KEY)],
+    SensitiveOperation.ROTATE_API_KEY: lambda ada, _: [inside(ada, "POST", f"api-keys/{a_key(ada)}/rotate", {})],
+    SensitiveOperation.REGISTER_CLIENT: lambda ada, _: [inside(ada, "POST", "oauth-clients", A_CLIENT)],
+    SensitiveOperation.CONNECT_ACCOUNT: lambda ada, _: [
+        inside(ada, "POST", "connections", {"oauth_client": a_client(ada), "scopes": ["chat:write"]})
+    ],
 }
+
+
+def inside(ada: Holder, method: str, what: str, body: object) -> Answer:
+    return ada.home.api(method, f"/companies/{ada.member.company_slug}/{what}", body)
+
+
+def a_key(ada: Holder) -> str:
+    facts = (ada.member.company_id, ada.member.person_id, ada.member.person_id)
+    made = ada.rows(
+        "INSERT INTO credentials.api_keys (company_id, kind, name, scopes, holder_id, shown, created_by, expires_at)"
+        " VALUES (%s, 'personal', 'x', '{memory:read}', %s, 'op_abcdefghijkl', %s, now() + interval '1 day')"
+        " RETURNING id",
+        *facts,
+    )
+    return str(made[0]["id"])
+
+
+def a_client(ada: Holder) -> str:
+    ada.execute(
+        "INSERT INTO credentials.oauth_clients (company_id, id, provider, title, client_id, kept_id, registered_by)"
+        " VALUES (%s, gen_random_uuid(), 'slack', 'Slack', 'x', gen_random_uuid(), %s) ON CONFLICT DO NOTHING",
+        ada.member.company_id,
+        ada.member.person_id,
+    )
+    made = ada.rows("SELECT id FROM credentials.oauth_clients WHERE company_id = %s", ada.member.company_id)
+    return str(made[0]["id"])
 
 
 def a_factor(ada: Holder) -> str:

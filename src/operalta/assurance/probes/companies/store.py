@@ -121,10 +121,12 @@ async def call_elevated(job: Probed, owner: Probed, functions: Sequence[str], ma
     cursor = await owner.execute(
         "SELECT function.proname AS name, function.proargtypes::regtype[]::text[] AS types"
         " FROM pg_catalog.pg_proc AS function WHERE function.pronamespace = 'elevated'::regnamespace"
-        " AND function.proname = ANY (%s) AND 'uuid'::regtype = ANY (function.proargtypes)",
+        " AND function.proname = ANY (%s) AND function.proargtypes::oid[] && ARRAY['uuid'::regtype, 'uuid[]'::regtype]::oid[]",
         (list(functions),),
     )
     values = {"uuid": made_up, "bytea": b"0" * 32, "text": "sent", "bigint": 0, "integer": 0, "jsonb": "{}"}
+    values |= {"uuid[]": [made_up], "bytea[]": [b"0" * 32], "timestamp with time zone": "now", "interval": "1 day"}
+    values |= {"boolean": False, "inet": "192.0.2.1", "text[]": ["sent"]}
     said: dict[str, int] = {}
     for row in await cursor.fetchall():
         given = [values[each] for each in row["types"]]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from operalta.assurance.carrier import fresh_number
 from operalta.assurance.probes.companies.store import appoint
+from operalta.assurance.probes.credentials.ground import make_key, register_client
 from operalta.assurance.probes.factors import store
 from operalta.assurance.probes.store import membership_role
 from operalta.assurance.registry import Answer, ProbeContext, probe
@@ -30,7 +31,7 @@ class _Call:
 
 @dataclass(frozen=True, slots=True)
 class _Ground:
-    """What the operations are tried on: their holder, a company with a member, and its agent."""
+    """What the operations are tried on: their holder, a company with a member, its agent, a key, a registration."""
 
     holder: Holder
     company: Company
@@ -38,6 +39,8 @@ class _Ground:
     member: str
     member_email: str
     agent: str
+    key: str
+    client: str
 
 
 @probe("2.2.3")
@@ -81,9 +84,20 @@ async def _ground(stage: Stage) -> _Ground:
     await stage.invite(holder, company, member, "advisor")
     own = await member.browser.get(f"{API}/me")
     agents = await holder.browser.get(f"{API}/companies/{company.slug}/agents")
+    key = await make_key(stage, holder, company)
+    client = await register_client(stage, holder, company, "a-secret-for-one-look")
     async with stage.connect(DatabaseRole.OWNER) as connection:
         await appoint(connection, holder.email, "support")
-    return _Ground(holder, company, stage.company, own.json()["id"], member.email, agents.json()["items"][0]["id"])
+    return _Ground(
+        holder,
+        company,
+        stage.company,
+        own.json()["id"],
+        member.email,
+        agents.json()["items"][0]["id"],
+        str(key.id),
+        client["id"],
+    )
 
 
 def _calls(ground: _Ground) -> dict[SensitiveOperation, Sequence[_Call]]:
@@ -93,7 +107,14 @@ def _calls(ground: _Ground) -> dict[SensitiveOperation, Sequence[_Call]]:
     passwords = {"current_password": holder.password, "password": fresh_password()}
     visit = {"company": ground.elsewhere.slug, "role": "support", "reason": "To see whether it asks for a proof"}
     tools = {"tools": [{"tool": "web_fetch", "decision": "deny"}]}
+    registration = {"provider": "github", "client_id": "verify", "client_secret": "verify"}
     return {
+        SensitiveOperation.MAKE_API_KEY: [_Call("POST", f"{base}/api-keys", {"name": "x", "scopes": ["memory:read"]})],
+        SensitiveOperation.ROTATE_API_KEY: [_Call("POST", f"{base}/api-keys/{ground.key}/rotate", {})],
+        SensitiveOperation.REGISTER_CLIENT: [_Call("POST", f"{base}/oauth-clients", registration)],
+        SensitiveOperation.CONNECT_ACCOUNT: [
+            _Call("POST", f"{base}/connections", {"oauth_client": ground.client, "scopes": ["read"]})
+        ],
         # Once more it would only take time: the reset below changes it.
         SensitiveOperation.CHANGE_PASSWORD: [_Call("PUT", "/auth/password", passwords, repeated=False)],
         SensitiveOperation.ENROL_FACTOR: [
