@@ -121,8 +121,8 @@ WITH talk AS (INSERT INTO workspace.conversations (company_id, id, title, create
     said AS (INSERT INTO workspace.messages (company_id, id, conversation_id, private_to, author_kind, person_id, body)
         SELECT %(company)s, gen_random_uuid(), id, %(private)s, 'person', %(person)s, 'x' FROM talk
         RETURNING id, conversation_id)
-INSERT INTO agents.runs (company_id, id, conversation_id, message_id, agent_id, person_id, session_id, private_to, route,
-        status)
+INSERT INTO agents.runs (company_id, id, conversation_id, message_id, agent_id, person_id, session_id, private_to,
+        route, status)
     SELECT %(company)s, gen_random_uuid(), conversation_id, said.id, agent.id, %(person)s,
         (SELECT id FROM identity.sessions WHERE person_id = %(person)s LIMIT 1), %(private)s, 'built-in', 'failed'
     FROM said, agents.agents AS agent WHERE agent.company_id = %(company)s LIMIT 1 RETURNING id
@@ -356,7 +356,7 @@ async def test_there_are_twenty_at_most(post: Post) -> None:
 
 
 async def test_one_slow_receiver_leaves_room_for_others(post: Post) -> None:
-    endpoint, _ = await post.make()
+    await post.make()
     for _ in range(3):
         await post.decide()
     post.receiver.gate.clear()
