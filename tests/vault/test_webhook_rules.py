@@ -1,5 +1,6 @@
 """Signatures and schedules of webhooks, by the published examples of those who made the schemes."""
 
+import base64
 import hashlib
 import hmac
 from datetime import UTC, datetime
@@ -95,6 +96,21 @@ def test_without_a_secret_or_a_signature_nothing_is_believed(scheme: Scheme) -> 
     assert verify(scheme, [SECRET], {}, BODY, AT) is None
     empty = hmac.new(b"", BODY, hashlib.sha256).hexdigest()
     assert verify(Scheme.GITHUB, [b""], {"x-hub-signature-256": f"sha256={empty}"}, BODY, AT) is None
+
+
+def test_a_secret_that_holds_no_key_signs_nothing() -> None:
+    empty = hmac.new(b"", f"{MESSAGE}.{AT}.".encode() + BODY, hashlib.sha256).digest()
+    forged = STANDARD | {"webhook-signature": "v1," + base64.b64encode(empty).decode()}
+    assert verify(Scheme.STANDARD, [b"whsec_", b"whsec_%%%"], forged, BODY, AT) is None
+
+
+def test_the_same_body_signed_at_another_time_is_the_same_message() -> None:
+    found: set[object] = set()
+    for at in (100, 200):
+        given = hmac.new(b"whsec_test", f"{at}.{{}}".encode(), hashlib.sha256).hexdigest()
+        found.add(verify(Scheme.STRIPE, [b"whsec_test"], {"stripe-signature": f"t={at},v1={given}"}, b"{}", at))
+    assert len(found) == 1
+    assert None not in found
 
 
 def test_either_of_two_secrets_is_enough_while_one_takes_over() -> None:
