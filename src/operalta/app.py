@@ -52,6 +52,10 @@ from operalta.vault.oauth.registrations import Registrations
 from operalta.vault.oauth.tokens import ConnectionTokens
 from operalta.vault.opening import Opener
 from operalta.vault.secrets import Secrets
+from operalta.vault.webhooks.endpoints import Endpoints
+from operalta.vault.webhooks.inbound.hooks import Hooks
+from operalta.vault.webhooks.inbound.receiving import Receiver
+from operalta.vault.webhooks.sending import Destinations
 from operalta.web.application import make_application
 from operalta.web.services import Services
 from operalta.workspace import inventory as workspace_inventory
@@ -79,7 +83,8 @@ def build(settings: Settings) -> FastAPI:
     enrolment = Enrolment(signin, proving, shared, code_key)
     limiter = Limiter(settings.redis_address, digest_key=settings.secret("limit-key"))
     envelope = Envelope(CompanyKeys(settings.var / COMPANY_KEYS, roots))
-    opener, secrets, oauth = Opener(envelope), Secrets(envelope), OAuthClient(doors(settings, limiter))
+    make_door = doors(settings, limiter)
+    opener, secrets, oauth = Opener(envelope), Secrets(envelope), OAuthClient(make_door)
     services = Services(
         settings=settings,
         web=web,
@@ -105,6 +110,9 @@ def build(settings: Settings) -> FastAPI:
             verifier_key=derive_key(code_key, "oauth code verifier"),
         ),
         connection_tokens=ConnectionTokens(web, opener, secrets, oauth),
+        webhooks=Endpoints(secrets, Destinations(make_door)),
+        inbound_hooks=Hooks(secrets),
+        inbound=Receiver(web, opener),
     )
 
     @contextlib.asynccontextmanager

@@ -37,6 +37,7 @@ from operalta.settings import DatabaseRole, Settings
 from operalta.vault.oauth.client import OAuthClient
 from operalta.vault.oauth.revoking import Revoker
 from operalta.vault.opening import Opener
+from operalta.vault.webhooks.sending import WebhookSender
 from operalta.workspace.files.file_store import FileStore
 
 log = structlog.get_logger(__name__)
@@ -85,6 +86,7 @@ async def _work(settings: Settings) -> None:
 
     opener = Opener(Envelope(CompanyKeys(settings.var / COMPANY_KEYS, roots)))
     revoker = Revoker(pools[DatabaseRole.JOB], opener, OAuthClient(make_door))
+    webhooks = WebhookSender(pools[DatabaseRole.JOB], opener, make_door)
 
     async def rescue() -> None:
         for run in await dispatcher.rescue():
@@ -96,6 +98,7 @@ async def _work(settings: Settings) -> None:
             group.create_task(work_queue(queue, stop))
             group.create_task(sealer.run(stop))
             group.create_task(revoker.run(stop))
+            group.create_task(webhooks.run(stop))
             group.create_task(maintenance.forget(pools[DatabaseRole.JOB], stop))
             group.create_task(maintenance.run(pools[DatabaseRole.DISPATCH], stop, rescue))
     finally:

@@ -35,9 +35,11 @@ VALUES: dict[str, object] = {
     "current_password": "correct horse battery staple",
     "decision": "denied",
     "email": "somebody@people.example",
+    "events": ["file.written"],
     "kind": "decision",
     "name": "Matrix",
     "oauth_client": NOBODY,
+    "on": False,
     "on_date": "2026-01-31",
     "password": "correct horse battery staple",
     "path": "matrix.md",
@@ -51,11 +53,13 @@ VALUES: dict[str, object] = {
     "scopes": ["company:read"],
     "title": "Matrix",
     "token": "nothing",
+    "url": "https://1.1.1.1/",
     "value": "1",
 }
 # The same for fields that are described by a schema of their own.
 _KEY = {"id": "eA", "rawId": "eA", "type": "public-key"}
 OBJECTS: dict[str, object] = {
+    "Scheme": "github",
     "StaffRole": "support",
     "CreatedCredential": {**_KEY, "response": {"clientDataJSON": "eA", "attestationObject": "eA"}},
     "SignedCredential": {
@@ -91,6 +95,10 @@ FORMS: dict[str, bytes] = {
     "/integrations/clients": b"provider=github&client_id=matrix&client_secret=matrix",
     "/change": b"client_id=matrix&client_secret=matrix",
     "/connect": b"scope=repo",
+    "/c/{company}/webhooks": b"name=Matrix&url=https%3A%2F%2F1.1.1.1%2F&events=file.written",
+    "/c/{company}/inbound-hooks": b"name=Matrix&scheme=github",
+    "/webhooks/{webhook_id}/change": b"name=Matrix&events=file.written",
+    "/switch": b"on=no",
 }
 QUERIES = {"/files/at": "?path=canary.md", "/supersede": "?expected=0"}
 
@@ -199,6 +207,9 @@ def _fill(founder: Client, owner: Owner, company: tuple[UUID, str], canary: str)
     )
     client = _only(owner, _A_CLIENT, canary, canary, company[0])
     connection = _only(owner, _A_CONNECTION, canary, client)
+    webhook = _only(owner, _A_WEBHOOK, *[canary] * 3, company[0])
+    hook = _only(owner, _A_HOOK, canary, canary, company[0])
+    _only(owner, _AN_INBOUND_MESSAGE, canary, hook)
     approval = _only(owner, _AN_APPROVAL, canary, canary, run["run_id"])
     grant = _only(owner, _A_GRANT, approval)
     return {
@@ -213,6 +224,9 @@ def _fill(founder: Client, owner: Owner, company: tuple[UUID, str], canary: str)
         "grant_id": grant,
         "key_id": key,
         "oauth_client_id": client,
+        "webhook_id": webhook,
+        "delivery_id": _only(owner, _A_DELIVERY, canary, webhook),
+        "hook_id": hook,
         "connection_id": connection,
     }
 
@@ -233,6 +247,26 @@ _A_CONNECTION: LiteralString = """
 INSERT INTO credentials.connections (company_id, id, oauth_client_id, person_id, account)
 SELECT company_id, gen_random_uuid(), id, registered_by, %s FROM credentials.oauth_clients WHERE id = %s
 RETURNING id AS id
+"""
+_A_WEBHOOK: LiteralString = """
+INSERT INTO credentials.webhook_endpoints (company_id, id, name, url, destination, events, kept_id, made_by, holder_id)
+SELECT company_id, gen_random_uuid(), %s, 'https://' || %s || '.example/hook', 'https://' || %s || '.example',
+    ARRAY['company.ownership_transferred'], gen_random_uuid(), person_id, person_id
+FROM tenancy.memberships WHERE company_id = %s AND role = 'founder' LIMIT 1 RETURNING id AS id
+"""
+_A_DELIVERY: LiteralString = """
+INSERT INTO credentials.webhook_deliveries (company_id, endpoint_id, event, subject_kind, occurred_at, status, failure)
+SELECT company_id, id, 'file.written', 'file', now(), 'dead', %s FROM credentials.webhook_endpoints WHERE id = %s
+RETURNING id AS id
+"""
+_A_HOOK: LiteralString = """
+INSERT INTO credentials.inbound_hooks (company_id, id, name, scheme, digest, shown, made_by, holder_id)
+SELECT company_id, gen_random_uuid(), %s, 'github', sha256(convert_to(%s, 'UTF8')), 'shown', person_id, person_id
+FROM tenancy.memberships WHERE company_id = %s AND role = 'founder' LIMIT 1 RETURNING id AS id
+"""
+_AN_INBOUND_MESSAGE: LiteralString = """
+INSERT INTO credentials.inbound_messages (company_id, hook_id, source, body, size)
+SELECT company_id, id, 'github', to_jsonb(%s::text), 1 FROM credentials.inbound_hooks WHERE id = %s RETURNING id AS id
 """
 _A_GRANT: LiteralString = """
 INSERT INTO agents.grants (company_id, approval_id, conversation_id, requester_id, tool, tool_hash, argument_shape,
@@ -269,6 +303,7 @@ def path_of(route: Route, company: str, ids: dict[str, str]) -> str:
         "session_id": NOBODY,
         "factor_id": NOBODY,
         "provider": "bird",
+        "token": "nothing",
         "clause_id": "2.4.0",
         "version": "1",
         **ids,

@@ -173,6 +173,12 @@ LAWS: Final[dict[str, tuple[Law, ...]]] = {
     "credentials.connections": (read(BOTH, COMPANYS, May.INTEGRATIONS_READ, "-refresh_digest"),),
     "credentials.oauth_states": CLOSED,
     "credentials.oauth_revocations": CLOSED,
+    # The same; addresses of receivers hold secrets of theirs at times.
+    "credentials.webhook_endpoints": (read("web", COMPANYS, May.INTEGRATIONS_READ, "-url"),),
+    "credentials.webhook_deliveries": (read("web", COMPANYS, May.INTEGRATIONS_READ, "-claim"),),
+    "credentials.inbound_hooks": (read("web", COMPANYS, May.INTEGRATIONS_READ, "-digest"),),
+    "credentials.inbound_messages": (read("web", COMPANYS, May.INTEGRATIONS_READ),),
+    "credentials.inbound_seen": CLOSED,
     # Kept, replaced, opened and removed by functions alone; nobody reads the bytes.
     "credentials.secrets": (read(BOTH, COMPANYS, May.INTEGRATIONS_READ, "-sealed"),),
     # ── Its memory ────────────────────────────────────────────────────────────────────────────────────

@@ -107,6 +107,21 @@ OF_COMPANY: Final[tuple[LiteralString, ...]] = (
             (SELECT id FROM identity.sessions WHERE person_id = %(founder)s LIMIT 1), ARRAY[%(canary)s])""",
     """INSERT INTO credentials.oauth_revocations (company_id, connection_id, next_at)
         VALUES (%(company)s, %(connection)s, now() + interval '1 year')""",
+    """INSERT INTO credentials.webhook_endpoints (company_id, id, name, url, destination, events, kept_id, made_by,
+            holder_id)
+        VALUES (%(company)s, %(webhook)s, %(canary)s, 'https://' || %(canary)s || '.example/hook',
+            'https://' || %(canary)s || '.example', ARRAY['file.written'], gen_random_uuid(), %(founder)s,
+            %(founder)s)""",
+    """INSERT INTO credentials.webhook_deliveries (company_id, id, endpoint_id, event, subject_kind, subject_id,
+            occurred_at, status, failure)
+        VALUES (%(company)s, %(delivery)s, %(webhook)s, 'file.written', 'file', %(file)s, now(), 'dead', %(canary)s)""",
+    """INSERT INTO credentials.inbound_hooks (company_id, id, name, scheme, digest, shown, made_by, holder_id)
+        VALUES (%(company)s, %(hook)s, %(canary)s, 'github', sha256(convert_to(%(canary)s || ' hook', 'UTF8')), 'shown',
+            %(founder)s, %(founder)s)""",
+    """INSERT INTO credentials.inbound_messages (company_id, hook_id, source, body, size)
+        VALUES (%(company)s, %(hook)s, 'github', to_jsonb(%(canary)s::text), 1)""",
+    """INSERT INTO credentials.inbound_seen (company_id, hook_id, digest)
+        VALUES (%(company)s, %(hook)s, sha256(convert_to(%(canary)s || ' seen', 'UTF8')))""",
     """INSERT INTO credentials.secrets (company_id, id, kind, belongs_to, sealed)
         VALUES (%(company)s, gen_random_uuid(), 'service_api_key', gen_random_uuid(),
             decode('0100000001', 'hex') || convert_to(rpad(%(canary)s, 60, '.'), 'UTF8'))""",

@@ -23,6 +23,7 @@ LAW: dict[Audience | May, str] = {
         POST /api/v1/auth/recovery-code/verify                                    POST /api/v1/auth/passkey/options
         POST /api/v1/auth/passkey/verify     POST /api/v1/auth/trust-device       POST /api/v1/auth/factors/phone
         POST /api/v1/invitations/accept      POST /callbacks/sms/{provider}
+        POST /hooks/{token}
     """,
     # For everybody who is signed in: their own account, and the companies they are in.
     Audience.PERSON: """
@@ -132,6 +133,13 @@ LAW: dict[Audience | May, str] = {
         GET /api/v1/companies/{company}/oauth-clients
         GET /api/v1/companies/{company}/connections
         GET /api/v1/companies/{company}/connections/{connection_id}
+        GET /c/{company}/webhooks            GET /c/{company}/webhooks/{webhook_id}
+        GET /c/{company}/inbound-hooks/{hook_id}
+        GET /api/v1/companies/{company}/webhooks
+        GET /api/v1/companies/{company}/webhooks/{webhook_id}
+        GET /api/v1/companies/{company}/webhooks/{webhook_id}/deliveries
+        GET /api/v1/companies/{company}/inbound-hooks
+        GET /api/v1/companies/{company}/inbound-hooks/{hook_id}/messages
     """,
     May.INTEGRATIONS_CONNECT: """
         POST /c/{company}/integrations/clients/{oauth_client_id}/connect
@@ -147,6 +155,26 @@ LAW: dict[Audience | May, str] = {
         POST /api/v1/companies/{company}/oauth-clients
         PUT /api/v1/companies/{company}/oauth-clients/{oauth_client_id}
         DELETE /api/v1/companies/{company}/oauth-clients/{oauth_client_id}
+        POST /c/{company}/webhooks           POST /c/{company}/webhooks/{webhook_id}/change
+        POST /c/{company}/webhooks/{webhook_id}/switch                            POST /c/{company}/inbound-hooks
+        POST /c/{company}/webhooks/{webhook_id}/rotate
+        POST /c/{company}/webhooks/{webhook_id}/replay
+        POST /c/{company}/webhooks/{webhook_id}/deliveries/{delivery_id}/replay
+        POST /c/{company}/webhooks/{webhook_id}/remove
+        POST /c/{company}/inbound-hooks/{hook_id}/switch
+        POST /c/{company}/inbound-hooks/{hook_id}/rotate
+        POST /c/{company}/inbound-hooks/{hook_id}/remove
+        POST /api/v1/companies/{company}/webhooks
+        PUT /api/v1/companies/{company}/webhooks/{webhook_id}
+        PUT /api/v1/companies/{company}/webhooks/{webhook_id}/switch
+        POST /api/v1/companies/{company}/webhooks/{webhook_id}/rotate
+        POST /api/v1/companies/{company}/webhooks/{webhook_id}/replay
+        POST /api/v1/companies/{company}/webhooks/{webhook_id}/deliveries/{delivery_id}/replay
+        DELETE /api/v1/companies/{company}/webhooks/{webhook_id}
+        POST /api/v1/companies/{company}/inbound-hooks
+        PUT /api/v1/companies/{company}/inbound-hooks/{hook_id}/switch
+        POST /api/v1/companies/{company}/inbound-hooks/{hook_id}/rotate
+        DELETE /api/v1/companies/{company}/inbound-hooks/{hook_id}
     """,
     May.AUDIT_READ: """
         GET /c/{company}/audit               GET /c/{company}/audit/export        POST /c/{company}/audit/verify

@@ -10,6 +10,7 @@ from tests.web.samples_ground import ADA, Context, Sample, page, visitor
 from tests.web.samples_integrations import integration_errors, integration_pages
 from tests.web.samples_knowledge import file_pages, memory_pages, metric_pages, revenue
 from tests.web.samples_public import public_pages, signed_out
+from tests.web.samples_webhooks import webhook_errors, webhook_pages
 from tests.web.samples_work import approval, work
 
 __all__ = ["ADA", "Context", "Sample", "approval", "minimal", "page", "revenue", "rich", "visitor", "with_errors"]
@@ -25,6 +26,7 @@ def rich() -> list[Sample]:
         *company_pages(),
         *integration_pages(),
         *credential_pages(),
+        *webhook_pages(),
         *factor_pages(),
     ]
     return [*signed_out(), *proving_pages(), *inside, *public_pages()]
@@ -67,6 +69,7 @@ def with_errors() -> list[Sample]:
         *factors_with_errors(),
         *credentials_with_errors(),
         *integration_errors(),
+        *webhook_errors(),
     ]
 
 

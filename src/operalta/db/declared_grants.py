@@ -112,9 +112,24 @@ WEB = Rights(
             "generation, granted_scopes, id, kept_access_id, kept_refresh_id, last_used_at, not_before, "
             "oauth_client_id, person_id, refresh_until, refreshed_at, revoked_at, status)"
         ),
+        "credentials.inbound_hooks": (
+            "SELECT (company_id, created_at, holder_id, id, is_on, kept_id, made_by, name, off_because, "
+            "previous_kept_id, previous_until, received_at, refused_at, rotated_at, scheme, shown, switched_at)"
+        ),
+        "credentials.inbound_messages": "SELECT",
         "credentials.oauth_clients": "SELECT",
         "credentials.secrets": (
             "SELECT (belongs_to, company_id, created_at, id, key_version, kind, replaced_at, revision)"
+        ),
+        "credentials.webhook_deliveries": (
+            "SELECT (attempted_at, attempts, claimed_until, company_id, created_at, endpoint_id, event, failure, "
+            "finished_at, id, last_status, next_at, occurred_at, replayed_at, replayed_by, status, subject_id, "
+            "subject_kind)"
+        ),
+        "credentials.webhook_endpoints": (
+            "SELECT (changed_at, company_id, created_at, destination, events, failing_since, holder_id, id, is_on, "
+            "kept_id, last_attempt_at, last_failure, last_status, last_success_at, made_by, name, off_because, "
+            "previous_kept_id, previous_until, rotated_at, switched_at)"
         ),
         "delivery.outbox": "SELECT",
         "identity.authenticators": "SELECT (confirmed_at, created_at, id, last_used_at, name, person_id)",
@@ -169,10 +184,12 @@ WEB = Rights(
         "agents": "resume_run start_run",
         "audit": "append chain_state",
         "credentials": """
-            begin_connection change_client claim_refresh end_refresh hold_company_key hold_key_of_refresh
-            keep_connection keep_secret make_api_key note_key_use note_requests open_secret register_client
-            remove_client remove_secret replace_secret revoke_api_key revoke_connection rotate_api_key take_state
-            taken_state use_connection
+            begin_connection change_client change_webhook claim_refresh end_refresh hold_company_key hold_key_of_refresh
+            keep_connection keep_inbound_message keep_secret make_api_key make_inbound_hook make_webhook note_key_use
+            note_requests open_inbound_hook open_secret refuse_inbound_message register_client remove_client
+            remove_inbound_hook remove_secret remove_webhook replace_secret replay_webhook revoke_api_key
+            revoke_connection rotate_api_key rotate_inbound_hook rotate_webhook switch_inbound_hook switch_webhook
+            take_state taken_state use_connection
         """,
         "delivery": "note_receipt send_invitation send_verification",
         "identity": "end_sessions own_password_changed_at own_staff_roles",

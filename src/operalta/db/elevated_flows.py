@@ -17,6 +17,7 @@ class Purpose(StrEnum):
     ROTATE_KEYS = "rotate keys"
     SEAL_AUDIT_LOG = "seal the audit log"
     REVOKE_CONNECTIONS = "tell providers of connections that ended"
+    SEND_WEBHOOKS = "send webhooks"
     SUPPORT = "help a person at the operator's hands"
 
 
@@ -26,6 +27,7 @@ class Trail(StrEnum):
     OWN_EVENT = "an event of its own in every use that finds something"
     OF_TAKING = "the event of elevated.take_message, without which it does nothing"
     OF_REVOCATION = "an event of its own where it ends something, else those of elevated.take_revocation"
+    OF_SENDING = "an event of its own where it gives up or switches off, else those of elevated.take_webhook"
     SEALED_TREE = "none: it makes the log's own tree, which `operalta audit verify` recomputes"
     NOTHING_READ = "none: it touches nobody's rows"
 
@@ -49,6 +51,7 @@ _OF_THE_QUEUE = "a message's id, put into the queue by the scoped function that 
 _TAKEN = "the message that take_message gave in this transaction; any other is refused"
 _NO_IDS = "it takes none"
 _OF_TAKEN_REVOCATION = "what take_revocation gave; any other, and one that nobody took, is refused"
+_OF_TAKEN_WEBHOOK = "what take_webhook gave, with its claim; any other, and what somebody else took since, is refused"
 _OF_UNSEALED = "events that unsealed_events gave; an event that is sealed already, or is not there, is refused"
 _A_COMPANY = "a company that has a key; for any other there are no secrets, and nothing happens"
 _OF_THE_PAGE = "rows of the page before; a row that was written since, or is not there, stays as it is"
@@ -67,6 +70,10 @@ FLOWS: tuple[Flow, ...] = (
     # ── Connections that have ended here ──
     Flow("take_revocation", Purpose.REVOKE_CONNECTIONS, _NO_IDS, Trail.OWN_EVENT),
     Flow("finish_revocation", Purpose.REVOKE_CONNECTIONS, _OF_TAKEN_REVOCATION, Trail.OF_REVOCATION),
+    # ── Webhooks ──
+    Flow("take_webhook", Purpose.SEND_WEBHOOKS, _NO_IDS, Trail.OWN_EVENT),
+    Flow("finish_webhook", Purpose.SEND_WEBHOOKS, _OF_TAKEN_WEBHOOK, Trail.OF_SENDING),
+    Flow("forget_webhooks", Purpose.FORGET_EXPIRED, _NO_IDS, Trail.OWN_EVENT),
     # ── The sealing of the audit log ──
     Flow("begin_sealing", Purpose.SEAL_AUDIT_LOG, _NO_IDS, Trail.NOTHING_READ),
     Flow("last_head", Purpose.SEAL_AUDIT_LOG, _NO_IDS, Trail.NOTHING_READ),

@@ -10,6 +10,7 @@ _SKIPPED_BY_LINTERS = ("auth", "extensions", "storage", "vault")
 TRIGGERS = frozenset(
     {
         ("agents.run_events", "announce"),
+        ("audit.events", "deliver_event"),
         ("jobs.procrastinate_jobs", "procrastinate_jobs_notify_queue_job_aborted_v1"),
         ("jobs.procrastinate_jobs", "procrastinate_jobs_notify_queue_job_inserted_v1"),
         ("jobs.procrastinate_jobs", "procrastinate_trigger_abort_requested_events_v1"),
@@ -19,6 +20,7 @@ TRIGGERS = frozenset(
         ("jobs.procrastinate_jobs", "procrastinate_trigger_status_events_update_v1"),
         ("tenancy.memberships", "end_keys_of_former_member"),
         ("tenancy.memberships", "end_connections_of_former_member"),
+        ("tenancy.memberships", "end_webhooks_of_former_member"),
         ("tenancy.memberships", "end_work_of_former_member"),
         ("tenancy.memberships", "keep_a_founder"),
     }

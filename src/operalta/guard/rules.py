@@ -280,6 +280,9 @@ SECURITY_REPORT = _rule("security-report", address=(5, _HOUR), everybody=(300, _
 SMS_RECEIPT = _rule("sms-receipt", address=(1_200, _MINUTE), everybody=(6_000, _MINUTE))
 """What the SMS provider tells of messages; all of it comes from few addresses."""
 
+INBOUND_HOOK = _rule("inbound-hook", identity=(120, _MINUTE), address=(600, _MINUTE), everybody=(6_000, _MINUTE))
+"""Messages of other services. Identity: `hook_identity` of the address that they were sent to."""
+
 CONTENT_REPORT = _rule("content-report", address=(20, _MINUTE), everybody=(600, _MINUTE))
 """Reports of browsers under the content policy."""
 

@@ -22,6 +22,11 @@ def key_identity(text: str) -> str:
     return f"key:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
+def hook_identity(token: str) -> str:
+    """Return the identity of an address for incoming messages."""
+    return f"hook:{hashlib.sha256(token.encode()).hexdigest()}"
+
+
 def run_identity(run: UUID) -> str:
     """Return the identity of an agent's run."""
     return f"run:{run}"

@@ -30,6 +30,8 @@ class SensitiveOperation(StrEnum):
     ROTATE_API_KEY = "give an API key another secret"
     REGISTER_CLIENT = "change a registration at a provider"
     CONNECT_ACCOUNT = "connect an account"
+    MAKE_WEBHOOK = "make or change a webhook"
+    ROTATE_WEBHOOK = "give a webhook another secret"
 
 
 @upholds("2.2.3")

@@ -45,3 +45,8 @@ async def forget_silent_workers(connection: Connection, silent_seconds: float) -
 async def forget_expired(connection: Connection) -> None:
     """Remove sign-ups that nobody confirmed, links and mail past their time. For the job role."""
     await connection.execute("SELECT elevated.forget_expired()")
+
+
+async def forget_webhooks(connection: Connection) -> None:
+    """Remove what webhooks sent and received past its time, and secrets whose overlap is over. For the job role."""
+    await connection.execute("SELECT elevated.forget_webhooks()")

@@ -221,6 +221,19 @@ class EgressDoor:
             raise
         return answer, here
 
+    async def check(self, url: str, *, surface: EgressPolicy, method: str) -> str:
+        """Return `url` as it is dialled, without sending anything there. Raise DestinationRefused as `open` would.
+
+        What it leads to may be another place by the time that something is sent; then it is looked at again.
+        """
+        here = parse_destination(url)
+        exempt = self._exemptions.cover(here)
+        check_reach(here, self._policy)
+        check_destination(here, method, surface, exempt=exempt)
+        deadline = anyio.current_time() + surface.seconds
+        await checked_addresses(here, self._resolve, exempt=exempt, deadline=deadline, translators=self._translators)
+        return here.href
+
     async def connect(self, authority: str, surface: EgressPolicy, errand: Errand, *, deadline: float) -> Connection:
         """Open a connection to `authority` (`host:port`), unless it is refused, and return it (to be closed).
 

@@ -5,12 +5,15 @@ leaves `secret.opened` with caller and purpose in the same transaction. A line o
 event is gone where that transaction is rolled back: commit it before what was opened is used.
 """
 
+from contextlib import suppress
+from datetime import datetime
 from uuid import UUID
 
 import psycopg
 import structlog
 
-from operalta.db.scope import Row, Scope
+from operalta.db.pools import Connection
+from operalta.db.scope import Origin, Row, Scope
 from operalta.kernel import clock
 from operalta.kernel.errors import InvalidInput, NotFound
 from operalta.kernel.ids import CompanyId
@@ -21,6 +24,8 @@ from operalta.vault.kinds import Caller, SecretKind, is_too_old, may_open
 from operalta.vault.sealed.errors import NotForThisCaller, SecretTooOld
 from operalta.vault.secrets import location_of
 from operalta.vault.unsealing import store
+from operalta.vault.webhooks.inbound.rules import OpenedHook
+from operalta.vault.webhooks.signatures import Scheme
 
 LONGEST_PURPOSE = 200
 _REFUSED = "OP006"
@@ -76,14 +81,57 @@ class Opener:
 
     @upholds("1.3.3", "1.3.5")
     def open_taken(
-        self, company: CompanyId, secret_id: UUID, kind: SecretKind, revision: int, sealed: bytes, caller: Caller
+        self,
+        company: CompanyId,
+        secret_id: UUID,
+        kind: SecretKind,
+        revision: int,
+        sealed: bytes,
+        caller: Caller,
+        *,
+        written_at: datetime | None = None,
     ) -> bytes:
         """Return a secret whose bytes an elevated function handed out, which has left the event itself.
 
-        For scheduled work on what has no owner any more. Age does not count: it is opened to be revoked. Raise
-        NotForThisCaller, Tampered, WrongPlace, CompanyKeyGone.
+        For scheduled work. Age counts where `written_at` is given; it does not for what is opened to be revoked. Raise
+        NotForThisCaller, SecretTooOld, Tampered, WrongPlace, CompanyKeyGone.
         """
         if not may_open(caller, kind):
             raise NotForThisCaller
+        if written_at is not None and is_too_old(kind, clock.now() - written_at):
+            raise SecretTooOld
         log.info("opened", company=str(company), kind=kind.value, caller=caller.value, purpose="scheduled work")
         return self._envelope.open(company, location_of(secret_id, revision), sealed)
+
+    @upholds("1.3.3", "1.3.5")
+    async def open_for_hook(self, connection: Connection, token: str, origin: Origin) -> OpenedHook | None:
+        """Return the secrets that a message to the address `token` may be signed with, for WEBHOOK_RECEIVER alone.
+
+        There is no scope: the address is what lets in. None where there is no such hook, or it is off; a secret that is
+        too old is left out. Raise Tampered, WrongPlace, CompanyKeyGone.
+        """
+        rows = await store.sealed_bytes_of_hook(connection, token, origin)
+        if not rows:
+            return None
+        try:
+            return self._opened_hook(rows)
+        except CompanyKeyGone:
+            # As in `open`: a rotation may have ended in between.
+            again = await store.sealed_bytes_of_hook(connection, token, origin)
+            if not again or [row["sealed"] for row in again] == [row["sealed"] for row in rows]:
+                raise
+            return self._opened_hook(again)
+
+    def _opened_hook(self, rows: list[Row]) -> OpenedHook:
+        company, kind, caller = (
+            CompanyId(rows[0]["company"]),
+            SecretKind.INBOUND_WEBHOOK_SECRET,
+            Caller.WEBHOOK_RECEIVER,
+        )
+        opened: list[bytes] = []
+        for row in rows:
+            # One that is too old is not used any more; then nothing that was signed with it is believed.
+            with suppress(SecretTooOld):
+                place = (company, row["secret"], kind, row["revision"], row["sealed"])
+                opened.append(self.open_taken(*place, caller, written_at=row["written_at"]))
+        return OpenedHook(company, Scheme(rows[0]["scheme"]), tuple(opened))

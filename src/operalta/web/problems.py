@@ -99,8 +99,8 @@ def answer(
 
 
 def wants_json(request: Request) -> bool:
-    """Tell whether the caller reads JSON: the API, and scripts of our own pages that say so."""
-    return request.url.path.startswith("/api/") or "application/json" in request.headers.get("accept", "")
+    """Tell whether the caller reads JSON: the API, other services, and scripts of our own pages that say so."""
+    return request.url.path.startswith(("/api/", "/hooks/")) or "application/json" in request.headers.get("accept", "")
 
 
 def _refused(request: Request, exception: Exception) -> Response:

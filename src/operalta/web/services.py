@@ -21,6 +21,9 @@ from operalta.vault.api_keys.noted_uses import NotedUses
 from operalta.vault.oauth.connecting import Connecting
 from operalta.vault.oauth.registrations import Registrations
 from operalta.vault.oauth.tokens import ConnectionTokens
+from operalta.vault.webhooks.endpoints import Endpoints
+from operalta.vault.webhooks.inbound.hooks import Hooks
+from operalta.vault.webhooks.inbound.receiving import Receiver
 from operalta.workspace.files.file_store import FileStore
 
 
@@ -46,6 +49,9 @@ class Services:
     registrations: Registrations
     connecting: Connecting
     connection_tokens: ConnectionTokens
+    webhooks: Endpoints
+    inbound_hooks: Hooks
+    inbound: Receiver
 
     def shell_state(self) -> ShellState:
         """Tell what the worker found out about the sandbox for commands."""

@@ -13,12 +13,14 @@ from operalta.web.api import (
     conversations,
     factors,
     files,
+    inbound_hooks,
     memory,
     metrics,
     runs,
     staff,
     tools,
     trust,
+    webhooks,
 )
 
 routers: tuple[APIRouter, ...] = (
@@ -34,3 +36,4 @@ routers += (audit.router, trust.router)
 routers += (agents.router, conversations.router, runs.router, approvals.router, tools.router)
 routers += (api_keys.router,)
 routers += (connections.router,)
+routers += (webhooks.router, inbound_hooks.router)

@@ -79,11 +79,19 @@ def whole(items: tuple[Item, ...], limit: int, cursor: str | None) -> tuple[tupl
 
     The cursor holds how many were shown. Raise InvalidInput for one that is none of ours.
     """
-    start = 0
-    if cursor is not None:
-        start = _number(decode_cursor(cursor, 1)[0])
+    start = start_of(cursor)
     end = start + limit
     return items[start:end], (_numbered(end) if end < len(items) else None)
+
+
+def start_of(cursor: str | None) -> int:
+    """Return how many were shown before this page. Raise InvalidInput for a cursor that is none of ours."""
+    return 0 if cursor is None else _number(decode_cursor(cursor, 1)[0])
+
+
+def part(items: tuple[Item, ...], limit: int, start: int) -> tuple[tuple[Item, ...], str | None]:
+    """Return a page of a list, of which one more was fetched after `start`, and the cursor for what follows."""
+    return items[:limit], (_numbered(start + limit) if len(items) > limit else None)
 
 
 def _numbered(count: int) -> str:

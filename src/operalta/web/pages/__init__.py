@@ -18,6 +18,8 @@ from operalta.web.pages import (
     second_factor,
     staff,
     trust,
+    webhooks,
+    webhooks_inbound,
 )
 
 routers = (entrance.router, second_factor.router, account.router, factors.router)
@@ -25,3 +27,4 @@ routers += (companies.router, staff.router, chat.router, approvals.router, agent
 routers += (memory.router, metrics.router, files_bin.router, files.router, audit.router, trust.router)
 routers += (api_keys.router,)
 routers += (integrations.router,)
+routers += (webhooks.router, webhooks_inbound.router)

@@ -1,0 +1,1 @@
+"""Webhooks that come in: signed messages to addresses that nobody can guess, kept as untrusted ones."""
