@@ -155,6 +155,7 @@ def _add_company(owner: Owner, company: Company) -> None:
         "unsealed_event",
         "oauth_client",
         "connection",
+        "integration",
     )
     company.ids |= {name: company.new_id() for name in names}
     facts = company.ids | {

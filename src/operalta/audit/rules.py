@@ -118,7 +118,13 @@ class Action(StrEnum):
     CONNECTION_BROKEN = "connection.broken"
     CONNECTION_REVOKED = "connection.revoked"
     CONNECTION_ENDED_AT_PROVIDER = "connection.ended_at_provider"
+    INTEGRATION_MADE = "integration.made"
     INTEGRATION_CHANGED = "integration.changed"
+    INTEGRATION_SWITCHED_ON = "integration.switched_on"
+    INTEGRATION_SWITCHED_OFF = "integration.switched_off"
+    INTEGRATION_STOPPED = "integration.stopped"
+    INTEGRATION_DRIFTED = "integration.drifted"
+    INTEGRATION_REMOVED = "integration.removed"
     KEY_ROTATED = "key.rotated"
 
     PRIVACY_REQUESTED = "privacy.requested"

@@ -112,6 +112,7 @@ WEB = Rights(
             "generation, granted_scopes, id, kept_access_id, kept_refresh_id, last_used_at, not_before, "
             "oauth_client_id, person_id, refresh_until, refreshed_at, revoked_at, status)"
         ),
+        "credentials.integrations": "SELECT",
         "credentials.oauth_clients": "SELECT",
         "credentials.secrets": (
             "SELECT (belongs_to, company_id, created_at, id, key_version, kind, replaced_at, revision)"
@@ -169,10 +170,11 @@ WEB = Rights(
         "agents": "resume_run start_run",
         "audit": "append chain_state",
         "credentials": """
-            begin_connection change_client claim_refresh end_refresh hold_company_key hold_key_of_refresh
-            keep_connection keep_secret make_api_key note_key_use note_requests open_secret register_client
-            remove_client remove_secret replace_secret revoke_api_key revoke_connection rotate_api_key take_state
-            taken_state use_connection
+            begin_connection change_client change_integration claim_refresh end_refresh hold_company_key
+            hold_key_of_refresh keep_connection keep_secret make_api_key make_integration note_drift note_integration
+            note_key_use note_requests open_secret register_client remove_client remove_integration remove_secret
+            replace_secret revoke_api_key revoke_connection rotate_api_key switch_integration take_state taken_state
+            use_connection use_integration
         """,
         "delivery": "note_receipt send_invitation send_verification",
         "identity": "end_sessions own_password_changed_at own_staff_roles",
@@ -215,6 +217,7 @@ WORKER = Rights(
             "generation, granted_scopes, id, kept_access_id, kept_refresh_id, last_used_at, not_before, "
             "oauth_client_id, person_id, refresh_until, refreshed_at, revoked_at, status)"
         ),
+        "credentials.integrations": "SELECT",
         "credentials.oauth_clients": "SELECT",
         "credentials.secrets": (
             "SELECT (belongs_to, company_id, created_at, id, key_version, kind, replaced_at, revision)"
@@ -257,8 +260,8 @@ WORKER = Rights(
     functions={
         "audit": "append",
         "credentials": """
-            claim_refresh end_refresh hold_company_key hold_key_of_refresh keep_secret note_requests open_secret
-            remove_secret replace_secret use_connection
+            claim_refresh end_refresh hold_company_key hold_key_of_refresh keep_secret note_drift note_integration
+            note_requests open_secret remove_secret replace_secret use_connection use_integration
         """,
         "scope": """
             colleagues company_permitting is_company_member_with_role may open_run_scope part roles_permitted

@@ -30,6 +30,7 @@ class SensitiveOperation(StrEnum):
     ROTATE_API_KEY = "give an API key another secret"
     REGISTER_CLIENT = "change a registration at a provider"
     CONNECT_ACCOUNT = "connect an account"
+    CHANGE_INTEGRATION = "make or change an integration"
 
 
 @upholds("2.2.3")
