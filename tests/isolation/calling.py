@@ -28,6 +28,7 @@ A_FILE = b'--part\r\nContent-Disposition: form-data; name="file"; filename="matr
 
 # What is sent for a field of the API's bodies, whatever the route: its description says which fields there are.
 VALUES: dict[str, object] = {
+    "base_url": "https://api.example.com/v1",
     "client_id": "matrix",
     "client_secret": "matrix",
     "code": "123456",
@@ -38,6 +39,7 @@ VALUES: dict[str, object] = {
     "kind": "decision",
     "name": "Matrix",
     "oauth_client": NOBODY,
+    "on": False,
     "on_date": "2026-01-31",
     "password": "correct horse battery staple",
     "path": "matrix.md",
@@ -199,6 +201,7 @@ def _fill(founder: Client, owner: Owner, company: tuple[UUID, str], canary: str)
     )
     client = _only(owner, _A_CLIENT, canary, canary, company[0])
     connection = _only(owner, _A_CONNECTION, canary, client)
+    integration = _only(owner, _AN_INTEGRATION, canary, canary, company[0])
     approval = _only(owner, _AN_APPROVAL, canary, canary, run["run_id"])
     grant = _only(owner, _A_GRANT, approval)
     return {
@@ -214,6 +217,7 @@ def _fill(founder: Client, owner: Owner, company: tuple[UUID, str], canary: str)
         "key_id": key,
         "oauth_client_id": client,
         "connection_id": connection,
+        "integration_id": integration,
     }
 
 
@@ -233,6 +237,12 @@ _A_CONNECTION: LiteralString = """
 INSERT INTO credentials.connections (company_id, id, oauth_client_id, person_id, account)
 SELECT company_id, gen_random_uuid(), id, registered_by, %s FROM credentials.oauth_clients WHERE id = %s
 RETURNING id AS id
+"""
+_AN_INTEGRATION: LiteralString = """
+INSERT INTO credentials.integrations (company_id, id, slug, name, kind, base_url, lends, made_by)
+SELECT company_id, gen_random_uuid(), 'matrix-there', %s, 'mcp_server', 'https://mcp.example.com/' || %s, 'none',
+    person_id
+FROM tenancy.memberships WHERE company_id = %s AND role = 'founder' LIMIT 1 RETURNING id AS id
 """
 _A_GRANT: LiteralString = """
 INSERT INTO agents.grants (company_id, approval_id, conversation_id, requester_id, tool, tool_hash, argument_shape,

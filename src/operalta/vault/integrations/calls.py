@@ -33,7 +33,6 @@ from operalta.vault.integrations.rules import (
     INTEGRATIONS,
     READING,
     VERDICTS,
-    Form,
     Integration,
     Kind,
     Lends,
@@ -205,8 +204,8 @@ class IntegrationCalls:
             except ConnectionBroken as broken:
                 raise CredentialUnusable(broken.public_text) from broken
         carried = credential_for(integration, key) if key else None
-        pair = f"{integration.user_name}:{key}" if integration.form is Form.BASIC else ""
-        return _Ready(integration, company, errand, carried, Redactor(pair, key or ""))
+        words = [carried.value.rpartition(" ")[2], f"{integration.user_name}:{key}"] if carried else []
+        return _Ready(integration, company, errand, carried, Redactor(key or "", *words))
 
     async def _key(self, scope: Scope, integration: Integration, purpose: str) -> str | None:
         """Return the opened key, None where it opens no more; what was opened of it stays in the log either way."""

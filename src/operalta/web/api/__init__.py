@@ -13,6 +13,7 @@ from operalta.web.api import (
     conversations,
     factors,
     files,
+    integrations,
     memory,
     metrics,
     runs,
@@ -33,4 +34,4 @@ routers: tuple[APIRouter, ...] = (
 routers += (audit.router, trust.router)
 routers += (agents.router, conversations.router, runs.router, approvals.router, tools.router)
 routers += (api_keys.router,)
-routers += (connections.router,)
+routers += (connections.router, integrations.router)

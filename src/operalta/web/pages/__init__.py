@@ -13,6 +13,7 @@ from operalta.web.pages import (
     files,
     files_bin,
     integrations,
+    integrations_services,
     memory,
     metrics,
     second_factor,
@@ -24,4 +25,4 @@ routers = (entrance.router, second_factor.router, account.router, factors.router
 routers += (companies.router, staff.router, chat.router, approvals.router, agents.router)
 routers += (memory.router, metrics.router, files_bin.router, files.router, audit.router, trust.router)
 routers += (api_keys.router,)
-routers += (integrations.router,)
+routers += (integrations.router, integrations_services.router)
