@@ -19,6 +19,7 @@ from operalta.vault.integrations.calls import IntegrationCalls
 from operalta.vault.integrations.listing import get_integration
 from operalta.vault.integrations.rules import INTEGRATIONS, Form, Integration, Kind, Lends, Wanted
 from operalta.vault.integrations.service import Integrations
+from operalta.vault.oauth.rules import OpenScope
 from tests.agents.conftest import Desk, Office, Turn, calling, scripted
 from tests.conftest import Member, Pools, Servers
 from tests.vault.authorization_server import serving as serving_provider
@@ -35,8 +36,8 @@ TOOL = ("integration_tool", {"integration": "catalogue-1", "tool": "lookup", "ar
 class NoTokens:
     """Nobody has connected an account."""
 
-    async def token_for(self, *_: object) -> str:
-        raise AssertionError
+    async def token_for(self, open_scope: OpenScope, connection: UUID, purpose: str) -> str:
+        raise AssertionError(open_scope, connection, purpose)
 
 
 @dataclass
@@ -168,7 +169,7 @@ async def test_switched_off_in_the_middle_of_a_run_it_is_closed_to_the_next_call
     shop.desk.model = scripted(script)
     run = (await shop.desk.say(shop.founder, "Please get acme-billing /invoices twice.")).run_id
     first, second = shop.desk.outcomes(run)
-    assert first[0] == "succeeded", shop.told(run)
+    assert first[0] == "success", shop.told(run)
     assert "switched off" in second[1]
     assert len(shop.service.asked) == 1
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from operalta.kernel.errors import InvalidInput, Refusal
 from operalta.sandbox.credential import Credential
-from operalta.sandbox.destinations import Destination, Exemptions, check_destination, parse_destination
+from operalta.sandbox.destinations import Destination, Exemptions, check_addresses, check_destination, parse_destination
 from operalta.sandbox.egress import ALLOW_LISTED, EgressPolicy
 from operalta.sandbox.errors import DestinationRefused
 from operalta.terms.registry import upholds
@@ -253,6 +253,8 @@ def base_url_of(text: str, exemptions: Exemptions) -> str:
     try:
         there = parse_destination(clean)
         check_destination(there, "GET", surface_of(there), exempt=exemptions.cover(there))
+        if there.address is not None:
+            check_addresses([there.address], exempt=exemptions.cover(there))
     except DestinationRefused as refusal:
         raise InvalidInput(refusal.public_text, field="base_url") from refusal
     return there.href.rstrip("/")
