@@ -34,6 +34,8 @@ TOOLS = (
     "web_fetch",
     "shell_run",
     "delegate",
+    "integration_request",
+    "integration_tool",
 )
 
 

@@ -34,6 +34,7 @@ from operalta.kernel.inventory import InventoryEntry
 from operalta.operations.root_keys import root_keys
 from operalta.operations.rotation.deployment import COMPANY_KEYS
 from operalta.sandbox import inventory as sandbox_inventory
+from operalta.sandbox.destinations import Exemptions
 from operalta.sandbox.files import FileLimits
 from operalta.sandbox.reading.reader import DocumentReader
 from operalta.sandbox.shell.state import read_state
@@ -46,6 +47,8 @@ from operalta.settings import DatabaseRole, Settings, SignUp
 from operalta.tenancy import inventory as tenancy_inventory
 from operalta.vault import inventory as vault_inventory
 from operalta.vault.api_keys.noted_uses import NotedUses
+from operalta.vault.integrations.calls import IntegrationCalls
+from operalta.vault.integrations.service import Integrations
 from operalta.vault.oauth.client import OAuthClient
 from operalta.vault.oauth.connecting import Connecting
 from operalta.vault.oauth.registrations import Registrations
@@ -85,6 +88,7 @@ def build(settings: Settings) -> FastAPI:
     envelope = Envelope(CompanyKeys(settings.var / COMPANY_KEYS, roots))
     make_door = doors(settings, limiter)
     opener, secrets, oauth = Opener(envelope), Secrets(envelope), OAuthClient(make_door)
+    connection_tokens = ConnectionTokens(web, opener, secrets, oauth)
     services = Services(
         settings=settings,
         web=web,
@@ -109,10 +113,15 @@ def build(settings: Settings) -> FastAPI:
             base_url=settings.base_url,
             verifier_key=derive_key(code_key, "oauth code verifier"),
         ),
-        connection_tokens=ConnectionTokens(web, opener, secrets, oauth),
         webhooks=Endpoints(secrets, Destinations(make_door)),
         inbound_hooks=Hooks(secrets),
         inbound=Receiver(web, opener),
+        connection_tokens=connection_tokens,
+        integrations=Integrations(
+            secrets,
+            IntegrationCalls(opener, connection_tokens, make_door),
+            Exemptions.of(settings.egress_exemptions),
+        ),
     )
 
     @contextlib.asynccontextmanager

@@ -34,9 +34,12 @@ from operalta.sealing.company_keys import CompanyKeys
 from operalta.sealing.envelope import Envelope
 from operalta.sealing.signing import SigningKeyRing, SigningPurpose
 from operalta.settings import DatabaseRole, Settings
+from operalta.vault.integrations.calls import IntegrationCalls
 from operalta.vault.oauth.client import OAuthClient
 from operalta.vault.oauth.revoking import Revoker
+from operalta.vault.oauth.tokens import ConnectionTokens
 from operalta.vault.opening import Opener
+from operalta.vault.secrets import Secrets
 from operalta.vault.webhooks.sending import WebhookSender
 from operalta.workspace.files.file_store import FileStore
 
@@ -69,10 +72,15 @@ async def _work(settings: Settings) -> None:
     shell, commands = await _shell(settings)
     limiter = Limiter(settings.redis_address, digest_key=settings.secret("limit-key"))
     make_door = doors(settings, limiter)
+    roots = root_keys(settings)
+    envelope = Envelope(CompanyKeys(settings.var / COMPANY_KEYS, roots))
+    opener, oauth = Opener(envelope), OAuthClient(make_door)
+    connection_tokens = ConnectionTokens(pools[DatabaseRole.WORKER], opener, Secrets(envelope), oauth)
+    integrations = IntegrationCalls(opener, connection_tokens, make_door)
     runner = Runner(
         pools[DatabaseRole.WORKER],
         dispatcher,
-        bound_registry(files, make_door, shell, commands),
+        bound_registry(files, make_door, shell, commands, integrations),
         RouteRegistry([builtin_route()]),
         files,
     )
@@ -80,12 +88,9 @@ async def _work(settings: Settings) -> None:
     queue = make_queue(
         settings.database_dsn(DatabaseRole.DISPATCH), run_agent=runner.run, deliver_message=sender.deliver
     )
-    roots = root_keys(settings)
     ring = SigningKeyRing(settings.var / "signing-keys", roots, SigningPurpose.AUDIT)
     sealer = Sealer(pools[DatabaseRole.JOB], ring.current, HeadDirectory(settings.var / "audit-heads"))
-
-    opener = Opener(Envelope(CompanyKeys(settings.var / COMPANY_KEYS, roots)))
-    revoker = Revoker(pools[DatabaseRole.JOB], opener, OAuthClient(make_door))
+    revoker = Revoker(pools[DatabaseRole.JOB], opener, oauth)
     webhooks = WebhookSender(pools[DatabaseRole.JOB], opener, make_door)
 
     async def rescue() -> None:
@@ -102,6 +107,7 @@ async def _work(settings: Settings) -> None:
             group.create_task(maintenance.forget(pools[DatabaseRole.JOB], stop))
             group.create_task(maintenance.run(pools[DatabaseRole.DISPATCH], stop, rescue))
     finally:
+        await connection_tokens.close()
         for pool in pools.values():
             await pool.close()
         await limiter.close()

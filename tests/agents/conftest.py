@@ -23,13 +23,14 @@ from operalta.agents.rules import RunLimits
 from operalta.agents.runner import Runner
 from operalta.agents.service import Posted
 from operalta.agents.shell_tool import Shell
-from operalta.agents.tool_functions import bound_registry
+from operalta.agents.tool_functions import MakeDoor, bound_registry
 from operalta.db.pools import Pool
 from operalta.db.scope import Origin, Scope, open_company_scope
 from operalta.sandbox.egress import EgressDoor, Record
 from operalta.sandbox.files import FileLimits
 from operalta.sandbox.policies import OPEN
 from operalta.sandbox.shell.state import ShellState
+from operalta.vault.integrations.calls import IntegrationCalls
 from operalta.workspace.files.file_store import FileStore
 from tests.conftest import Member, Pools, Servers, World
 from tests.sandbox.staging import Counted, LoopbackServer
@@ -110,13 +111,15 @@ class Desk:
     registry: ToolRegistry = field(init=False)
     meter: Counted = field(default_factory=Counted)
     commands: Shell | None = None
+    calls: Callable[[MakeDoor], IntegrationCalls] | None = None
 
     def __post_init__(self) -> None:
         def make_door(keep: Record) -> EgressDoor:
             return EgressDoor(OPEN, self.exempt, keep, meter=self.meter)
 
         shell = ShellState(available=self.commands is not None, reason="Commands cannot be run: none is needed here.")
-        self.registry = bound_registry(self.files, make_door, shell, self.commands)
+        calls = self.calls(make_door) if self.calls else None
+        self.registry = bound_registry(self.files, make_door, shell, self.commands, calls)
 
     @property
     def dispatcher(self) -> Dispatcher:

@@ -28,6 +28,7 @@ A_FILE = b'--part\r\nContent-Disposition: form-data; name="file"; filename="matr
 
 # What is sent for a field of the API's bodies, whatever the route: its description says which fields there are.
 VALUES: dict[str, object] = {
+    "base_url": "https://api.example.com/v1",
     "client_id": "matrix",
     "client_secret": "matrix",
     "code": "123456",
@@ -210,6 +211,7 @@ def _fill(founder: Client, owner: Owner, company: tuple[UUID, str], canary: str)
     webhook = _only(owner, _A_WEBHOOK, *[canary] * 3, company[0])
     hook = _only(owner, _A_HOOK, canary, canary, company[0])
     _only(owner, _AN_INBOUND_MESSAGE, canary, hook)
+    integration = _only(owner, _AN_INTEGRATION, canary, canary, company[0])
     approval = _only(owner, _AN_APPROVAL, canary, canary, run["run_id"])
     grant = _only(owner, _A_GRANT, approval)
     return {
@@ -228,6 +230,7 @@ def _fill(founder: Client, owner: Owner, company: tuple[UUID, str], canary: str)
         "delivery_id": _only(owner, _A_DELIVERY, canary, webhook),
         "hook_id": hook,
         "connection_id": connection,
+        "integration_id": integration,
     }
 
 
@@ -267,6 +270,12 @@ FROM tenancy.memberships WHERE company_id = %s AND role = 'founder' LIMIT 1 RETU
 _AN_INBOUND_MESSAGE: LiteralString = """
 INSERT INTO credentials.inbound_messages (company_id, hook_id, source, body, size)
 SELECT company_id, id, 'github', to_jsonb(%s::text), 1 FROM credentials.inbound_hooks WHERE id = %s RETURNING id AS id
+"""
+_AN_INTEGRATION: LiteralString = """
+INSERT INTO credentials.integrations (company_id, id, slug, name, kind, base_url, lends, made_by)
+SELECT company_id, gen_random_uuid(), 'matrix-there', %s, 'mcp_server', 'https://mcp.example.com/' || %s, 'none',
+    person_id
+FROM tenancy.memberships WHERE company_id = %s AND role = 'founder' LIMIT 1 RETURNING id AS id
 """
 _A_GRANT: LiteralString = """
 INSERT INTO agents.grants (company_id, approval_id, conversation_id, requester_id, tool, tool_hash, argument_shape,

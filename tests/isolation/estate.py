@@ -158,6 +158,7 @@ def _add_company(owner: Owner, company: Company) -> None:
         "webhook",
         "delivery",
         "hook",
+        "integration",
     )
     company.ids |= {name: company.new_id() for name in names}
     facts = company.ids | {

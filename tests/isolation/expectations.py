@@ -170,6 +170,7 @@ LAWS: Final[dict[str, tuple[Law, ...]]] = {
     "audit.leaves": (read("web", COMPANYS, May.AUDIT_READ),),
     # Made, changed, used and ended by functions alone.
     "credentials.oauth_clients": (read(BOTH, COMPANYS, May.INTEGRATIONS_READ),),
+    "credentials.integrations": (read(BOTH, COMPANYS, May.INTEGRATIONS_READ),),
     "credentials.connections": (read(BOTH, COMPANYS, May.INTEGRATIONS_READ, "-refresh_digest"),),
     "credentials.oauth_states": CLOSED,
     "credentials.oauth_revocations": CLOSED,

@@ -125,6 +125,9 @@ OF_COMPANY: Final[tuple[LiteralString, ...]] = (
     """INSERT INTO credentials.secrets (company_id, id, kind, belongs_to, sealed)
         VALUES (%(company)s, gen_random_uuid(), 'service_api_key', gen_random_uuid(),
             decode('0100000001', 'hex') || convert_to(rpad(%(canary)s, 60, '.'), 'UTF8'))""",
+    """INSERT INTO credentials.integrations (company_id, id, slug, name, kind, base_url, lends, made_by)
+        VALUES (%(company)s, %(integration)s, 'matrix', %(canary)s, 'mcp_server', 'https://mcp.example/' || %(canary)s,
+            'none', %(founder)s)""",
     """INSERT INTO workspace.records (company_id, id, kind, title, body, status, owner_id, recorded_by)
         VALUES (%(company)s, %(record)s, 'decision', %(canary)s || ' plan', %(canary)s, 'decided', %(founder)s,
             %(founder)s)""",

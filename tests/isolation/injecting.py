@@ -186,11 +186,15 @@ WITH person AS (INSERT INTO identity.people (email, email_key, name, verified_at
         VALUES (%(company)s, gen_random_uuid(), 'notion', %(token)s, %(token)s, %(token)s, gen_random_uuid(),
             %(founder)s) RETURNING id),
     connection AS (INSERT INTO credentials.connections (company_id, id, oauth_client_id, person_id)
-        SELECT %(company)s, gen_random_uuid(), id, %(founder)s FROM client RETURNING id)
+        SELECT %(company)s, gen_random_uuid(), id, %(founder)s FROM client RETURNING id),
+    integration AS (INSERT INTO credentials.integrations (company_id, id, slug, name, kind, base_url, lends, made_by)
+        VALUES (%(company)s, gen_random_uuid(), 'x' || left(md5(%(token)s), 30), left(%(token)s, 80), 'mcp_server',
+            'https://127.0.0.1:1/x', 'none', %(founder)s) RETURNING id)
 SELECT member.person_id, record.id AS record_id, file.id AS file_id, invitation.id AS invitation_id,
     conversation.id AS conversation_id, run.id AS run_id, approval.id AS approval_id, given.id AS grant_id,
-    visit.id AS visit_id, client.id AS oauth_client_id, connection.id AS connection_id
-FROM member, record, file, invitation, conversation, run, approval, given, visit, client, connection
+    visit.id AS visit_id, client.id AS oauth_client_id, connection.id AS connection_id,
+    integration.id AS integration_id
+FROM member, record, file, invitation, conversation, run, approval, given, visit, client, connection, integration
 """
 
 

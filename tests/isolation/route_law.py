@@ -130,6 +130,8 @@ LAW: dict[Audience | May, str] = {
     """,
     May.INTEGRATIONS_READ: """
         GET /c/{company}/integrations        GET /api/v1/companies/{company}/oauth-providers
+        GET /api/v1/companies/{company}/integrations
+        GET /api/v1/companies/{company}/integrations/{integration_id}
         GET /api/v1/companies/{company}/oauth-clients
         GET /api/v1/companies/{company}/connections
         GET /api/v1/companies/{company}/connections/{connection_id}
@@ -149,6 +151,16 @@ LAW: dict[Audience | May, str] = {
         DELETE /api/v1/companies/{company}/connections/{connection_id}
     """,
     May.INTEGRATIONS_MANAGE: """
+        POST /c/{company}/integrations/services
+        POST /c/{company}/integrations/services/{integration_id}/change
+        POST /c/{company}/integrations/services/{integration_id}/switch
+        POST /c/{company}/integrations/services/{integration_id}/check
+        POST /c/{company}/integrations/services/{integration_id}/remove
+        POST /api/v1/companies/{company}/integrations
+        PUT /api/v1/companies/{company}/integrations/{integration_id}
+        PUT /api/v1/companies/{company}/integrations/{integration_id}/switch
+        POST /api/v1/companies/{company}/integrations/{integration_id}/check
+        DELETE /api/v1/companies/{company}/integrations/{integration_id}
         POST /c/{company}/integrations/clients
         POST /c/{company}/integrations/clients/{oauth_client_id}/change
         POST /c/{company}/integrations/clients/{oauth_client_id}/remove

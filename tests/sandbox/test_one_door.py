@@ -78,7 +78,17 @@ def test_every_surface_declares_its_policy() -> None:
             if name_of(call) == "EgressTransport":
                 assert len(call.args) > 1 or "surface" in given, name
                 surfaces.append(name)
-    assert {"agents/tool_functions.py", "delivery/sms/channel.py"} <= set(surfaces)
+    assert {
+        "agents/tool_functions.py", "delivery/sms/channel.py", "vault/integrations/calls.py", "vault/oauth/client.py",
+    } <= set(surfaces)  # fmt: skip
+
+
+@pytest.mark.proves("5.4.3")
+def test_the_client_of_mcp_servers_is_given_the_doors_own_client() -> None:
+    users = {name: tree for name, tree in trees() if any(each.split(".")[0] == "mcp" for each in imported(tree))}
+    assert set(users) == {"vault/integrations/remote_tools.py"}
+    made = [call for tree in users.values() for call in called(tree) if name_of(call) == "streamable_http_client"]
+    assert [{keyword.arg for keyword in call.keywords} for call in made] == [{"http_client"}]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,12 @@
 """Integrations, as they look in use."""
 
+from dataclasses import replace
+from typing import Any
+
 from operalta.kernel.ids import new_id
+from operalta.vault.integrations.rules import Form, Integration, Kind, Lends, ToolSeen
 from operalta.vault.oauth.providers import GENERIC, Provider, providers
+from operalta.web.integration_views import creation_choices, service_card
 from tests.web.samples_ground import Context, Sample, before, page
 
 REDIRECT_URI = "https://operalta.lumen.example/connections/callback"
@@ -32,7 +37,13 @@ def integration_errors() -> list[Sample]:
     wrong = {"field": "client_secret", "text": "The client secret is one word. Copy it from the provider."}
     typed = {"provider": "github", "client_id": "Iv1.8a61f9b3a7aba766", "issuer": ""}
     used = {**_in_use(), "page": page("integrations", errors=[wrong]), "form": typed}
-    return [Sample("integrations-errors", "integrations.html", used)]
+    missing = {"field": "credential", "text": "The credential is one word of 8 to 4000 plain characters."}
+    service = {"slug": "acme-billing", "service_name": "Acme billing", "kind": "api_key_service", "writes": "yes"}
+    adding = {**_in_use(), "page": page("integrations", errors=[missing]), "service": service}
+    return [
+        Sample("integrations-errors", "integrations.html", used),
+        Sample("integrations-service-errors", "integrations.html", adding),
+    ]
 
 
 def _in_use() -> Context:
@@ -55,7 +66,40 @@ def _in_use() -> Context:
         "providers": [*((each.name, each.title) for each in defined.values()), (GENERIC, "Another, by its issuer")],
         "redirect_uri": REDIRECT_URI,
         "form": {},
+        "services": [service_card(each) for each in _SERVICES],
+        "service": {},
+        "told": {"id": _SERVICES[0].id, "text": "It answers (with the status 200)."},
+        **creation_choices(()),
     }
+
+
+def _integration(name: str, kind: Kind, **changes: Any) -> Integration:  # noqa: ANN401 - the fields of an integration
+    plain = Integration(
+        id=new_id(), slug=name.lower().replace(" ", "-"), name=name, kind=kind,
+        base_url="https://api.acme-billing.example/v1", lends=Lends.KEY, form=Form.BEARER, header_name=None,
+        user_name=None, client_id=None, has_key=True, held_by_name="Ada Okafor", held_at=before(days=9),
+        allows_writes=False, is_on=True, switched_by_name="Ada Okafor", switched_at=before(days=8), revision=1,
+        tools_sha256=None, tools=(), drifted_at=None, made_by_name="Ada Okafor", created_at=before(days=9),
+        last_used_at=before(minutes=4), checked_at=before(hours=2), answered_at=before(minutes=4), failed_at=None,
+        failure=None,
+    )  # fmt: skip
+    return replace(plain, **changes)
+
+
+_LEFT = "Whoever entered its credential has left. Enter a new one, made by somebody who is still here."
+_SERVICES = (
+    _integration("Acme billing", Kind.API_KEY_SERVICE, allows_writes=True),
+    _integration("Issues", Kind.OAUTH_API, lends=Lends.CONNECTION, has_key=False, is_on=False, last_used_at=None),
+    _integration(
+        "Catalogue",
+        Kind.MCP_SERVER,
+        base_url="https://mcp.catalogue-of-everything-that-there-is.example/mcp",
+        tools=(ToolSeen("lookup", "Looks something up in the catalogue."), ToolSeen("order_by_number", "")),
+        failed_at=before(minutes=2),
+        failure="The service failed (it answered 503). It is tried again at the next use.",
+    ),
+    _integration("Payroll", Kind.API_KEY_SERVICE, has_key=False, is_on=False, failure=_LEFT, failed_at=before(days=1)),
+)
 
 
 def _client(provider: Provider) -> Context:

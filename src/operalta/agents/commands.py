@@ -24,6 +24,10 @@ from operalta.agents.company_tools import (
     LONGEST_URL,
     NOTES_FOLDER,
 )
+from operalta.agents.integration_tools import LONGEST_SENT
+from operalta.vault.integrations.rules import LONGEST_PATH as LONGEST_SERVICE_PATH
+from operalta.vault.integrations.rules import LONGEST_QUERY as LONGEST_SERVICE_QUERY
+from operalta.vault.integrations.rules import LONGEST_SLUG as LONGEST_SERVICE
 
 LONGEST_MESSAGE = LONGEST_FILE + LONGEST_PATH + 100
 
@@ -123,6 +127,33 @@ def _with_network(rest: str) -> Mapping[str, JsonValue] | None:
     return None if command is None else {"command": command, "network": True}
 
 
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+
+def _service_request(rest: str) -> Mapping[str, JsonValue] | None:
+    """Read `name GET /path?query`, and `name POST /path | body` for what writes."""
+    line, bar, body = (part.strip() for part in rest.partition("|"))
+    words = line.split()
+    if len(words) != 3 or _one_line(line, LONGEST_SERVICE_PATH + LONGEST_SERVICE_QUERY) is None:  # noqa: PLR2004
+        return None
+    name, method, target = words[0], words[1].upper(), words[2]
+    path, _, query = target.partition("?")
+    if method not in _METHODS or not path.startswith("/") or len(name) > LONGEST_SERVICE:
+        return None
+    if bar and (method in {"GET", "HEAD"} or len(body) > LONGEST_SENT):
+        return None
+    asked: dict[str, JsonValue] = {"integration": name, "method": method, "path": path}
+    return asked | ({"query": query} if query else {}) | ({"body": body} if bar else {})
+
+
+def _service_tool(rest: str) -> Mapping[str, JsonValue] | None:
+    line, _, arguments = (part.strip() for part in rest.partition("|"))
+    words = line.split()
+    if len(words) != 2 or len(arguments) > LONGEST_SENT:  # noqa: PLR2004 - a name and a tool
+        return None
+    return {"integration": words[0], "tool": words[1]} | ({"arguments": arguments} if arguments else {})
+
+
 COMMANDS: Mapping[str, CommandForm] = MappingProxyType(
     {
         "decide": CommandForm(
@@ -158,11 +189,20 @@ COMMANDS: Mapping[str, CommandForm] = MappingProxyType(
         "run": CommandForm(
             "/run command", "Run a command in the sandbox", "shell_run", _single("command", LONGEST_COMMAND)
         ),
+        "ask-service": CommandForm(
+            "/ask-service name GET /path?query",
+            "Ask a service that is switched on; with POST, PUT, PATCH or DELETE also `| body`",
+            "integration_request",
+            _service_request,
+        ),
+        "use-tool": CommandForm(
+            "/use-tool name tool | {JSON}", "Use a tool of an MCP server", "integration_tool", _service_tool
+        ),
         "online": CommandForm("/online command", "Run a command that has network", "shell_run", _with_network),
     }
 )
 
-_SLASH = re.compile(r"/([A-Za-z]+)(?:\s+(.*))?\Z", re.DOTALL | re.ASCII)
+_SLASH = re.compile(r"/([A-Za-z]+(?:-[A-Za-z]+)*)(?:\s+(.*))?\Z", re.DOTALL | re.ASCII)
 _SHOWN = 40
 
 

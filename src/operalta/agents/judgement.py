@@ -110,8 +110,9 @@ async def _under_role_and_grant(
     if decision.outcome is not Outcome.ASK or tool.tool_class.is_sensitive or actor.key_id is not None:
         return decision
     accepted = policy.accept_arguments(tool, call.arguments or {})
-    if accepted is None:
+    plain = None if accepted is None else policy.plain_arguments(accepted)
+    if plain is None or tool.asks_each_time(plain):
         return decision
-    shape = arguments_shape(tool, policy.plain_arguments(accepted))
+    shape = arguments_shape(tool, plain)
     grant = await approval_store.grant_for(scope, attempt.run["conversation_id"], tool.name, tool_hash(tool), shape)
     return PolicyDecision(Outcome.ALLOW, ("granted_for_this_conversation",)) if grant else decision

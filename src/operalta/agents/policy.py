@@ -33,6 +33,7 @@ from operalta.agents.registry import SinkType, ToolClass, ToolDeclaration, Unkno
 from operalta.terms.registry import upholds
 
 OWN_SPACE_CALLS = 3
+ASKED_EACH_TIME = "may_change_something_elsewhere"  # no grant answers this question
 LONGEST_CALL = 95_000  # characters of canonical JSON: a card shows all of it
 
 
@@ -210,6 +211,8 @@ def _ask(*reasons: str) -> PolicyDecision:
 def _judge(tool: ToolDeclaration, arguments: Mapping[str, JsonValue], context: DecisionContext) -> PolicyDecision:
     if tool.tool_class is ToolClass.READ:
         return _allow("internal_read")
+    if tool.asks_each_time(arguments):
+        return _ask(ASKED_EACH_TIME)
     if is_typed_command(tool, arguments, context.words):
         # Typing it once is one approval; a model that repeats it needs another.
         used = call_key(tool, arguments) in context.passed
@@ -252,6 +255,8 @@ def _judge_egress(
     """Allow a request whose every argument is an address that a person wrote out in full."""
     given = _given(tool, arguments)
     addresses = [value for _, sink, value in given if sink is SinkType.URL]
+    if not addresses and tool.asks_unless is not None:
+        return _judge_service(tool, given, context)
     if not addresses or len(addresses) != len(given):
         return _ask("more_than_an_address_would_leave")
     speakers = (context.words, *context.colleagues)
@@ -259,6 +264,14 @@ def _judge_egress(
         if not any(literal(words, words.consenting, address, SinkType.URL) for words in speakers):
             return _ask("address_not_in_your_words")
     return _allow("address_in_your_words")
+
+
+def _judge_service(tool: ToolDeclaration, given: list["_Given"], context: DecisionContext) -> PolicyDecision:
+    """Allow what only reads from a service where each part of it stands in a sentence that asks for it."""
+    intent = context.words.intends(tool.verbs)
+    named = [(name, value, sink) for name, sink, value in given if sink is not SinkType.CHOICE]
+    missing = [name for name, value, sink in named if not literal(context.words, intent, value, sink)]
+    return _ask(*(f"not_in_your_words:{name}" for name in missing)) if missing else _allow("all_named_by_you")
 
 
 def _judge_write(tool: ToolDeclaration, arguments: Mapping[str, JsonValue], context: DecisionContext) -> PolicyDecision:

@@ -21,6 +21,7 @@ _SENTENCES = MappingProxyType(
         "own_space": "It is a new private note of yours, in your words.",
         "address_in_your_words": "You wrote out this address.",
         "all_named_by_you": "You named everything that it touches.",
+        "may_change_something_elsewhere": "It may change something at another service, so a person is asked each time.",
         "sensitive_class": "Calls of this kind always need a person's approval.",
         "not_typed_in_a_session": "The request was not typed by a person in their own session.",
         "undeclared": "Nothing says what this argument is",

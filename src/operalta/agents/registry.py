@@ -150,9 +150,10 @@ class ToolDeclaration:
 
     `purpose` is what the model reads. `permission` is what the person for whom the agent works must hold.
     `arguments` is a Pydantic model that forbids unknown fields and bounds the known ones. `sinks` types its
-    fields; a field without a type is asked about. `verbs` are the words that mean this tool. `own_folder` is
-    where a new private file is the person's own space. `absent_because` says why the tool cannot work here.
-    `run` is bound at wiring and takes `(scope, arguments)`.
+    fields; a field without a type is asked about. `asks_unless` names the only values of some arguments with which a
+    call may pass without asking, whatever else speaks for it; with an empty set, none does. `verbs` are the words that
+    mean this tool. `own_folder` is where a new private file is the person's own space. `absent_because` says why the
+    tool cannot work here. `run` is bound at wiring and takes `(scope, arguments)`.
     """
 
     name: str
@@ -163,6 +164,7 @@ class ToolDeclaration:
     arguments: type[BaseModel]
     sinks: Mapping[str, SinkType]
     verbs: frozenset[str] = frozenset()
+    asks_unless: Mapping[str, frozenset[str]] | None = None
     reversible: bool = False
     own_folder: str | None = None
     absent_because: str | None = None
@@ -182,6 +184,8 @@ class ToolDeclaration:
         for argument, sink in self.sinks.items():
             if sink is SinkType.CHOICE and not _is_closed(schema, _property(schema, argument)):
                 raise ValueError(f"{self.name}: {argument} leaves room for text, so it is no choice")
+        if not set(self.asks_unless or ()) <= set(self.arguments.model_fields):
+            raise ValueError(f"{self.name}: it asks because of arguments that do not exist")
         for argument in self.arguments.model_fields:
             if not _is_bounded(schema, _property(schema, argument)):
                 raise ValueError(f"{self.name}: {argument} needs a longest length")
@@ -190,6 +194,16 @@ class ToolDeclaration:
     def schema(self) -> dict[str, JsonValue]:
         """The JSON schema of the arguments."""
         return cast("dict[str, JsonValue]", json.loads(_schema_text(self.arguments)))
+
+    @property
+    def always_asks(self) -> bool:
+        """Whether no call passes without a person's approval."""
+        return self.tool_class.is_sensitive or any(not values for values in (self.asks_unless or {}).values())
+
+    @upholds("5.5.1")
+    def asks_each_time(self, arguments: Mapping[str, JsonValue]) -> bool:
+        """Tell whether a person is asked about this call whatever speaks for it: their words, or a grant of theirs."""
+        return any(arguments.get(name) not in values for name, values in (self.asks_unless or {}).items())
 
     @property
     def available(self) -> bool:
@@ -265,7 +279,8 @@ class ToolRegistry:
 def tool_hash(declaration: ToolDeclaration) -> str:
     """Return the SHA-256, in hex, over all that decides what a call means.
 
-    That is name, purpose, argument schema, class, permission, sinks, lexicon, own folder and reversibility.
+    That is name, purpose, argument schema, class, permission, sinks, lexicon, own folder, reversibility, and what is
+    asked about whatever speaks for it.
     An approval or a pin made for one hash is void for another (a tool redefined after approval).
     """
     facts: dict[str, JsonValue] = {
@@ -279,6 +294,10 @@ def tool_hash(declaration: ToolDeclaration) -> str:
         "own_folder": declaration.own_folder,
         "reversible": declaration.reversible,
     }
+    if declaration.asks_unless is not None:
+        facts["asks_unless"] = {
+            argument: list[JsonValue](sorted(values)) for argument, values in declaration.asks_unless.items()
+        }
     return hashlib.sha256(canonical_bytes(facts)).hexdigest()
 
 

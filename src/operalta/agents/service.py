@@ -1,5 +1,6 @@
 """What people do with agents: write to them, watch and stop their runs, decide their questions."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from textwrap import shorten
@@ -10,6 +11,7 @@ from operalta.access.rules import Permission
 from operalta.agents import store
 from operalta.agents.approvals import store as approval_store
 from operalta.agents.errors import ApprovalNotValid
+from operalta.agents.policy import ASKED_EACH_TIME
 from operalta.agents.registry import ToolClass
 from operalta.audit.rules import Action
 from operalta.audit.service import record
@@ -111,8 +113,8 @@ class Approval:
 
     @property
     def may_be_granted_for_conversation(self) -> bool:
-        """Whether "for this conversation" is offered: never for a sensitive class."""
-        return not ToolClass(self.tool_class).is_sensitive
+        """Whether "for this conversation" is offered: not for what is asked about each time."""
+        return _may_be_granted(self.tool_class, self.reasons)
 
 
 async def list_agents(scope: Scope) -> tuple[Agent, ...]:
@@ -317,7 +319,7 @@ async def decide_approval(scope: Scope, approval_id: UUID, decision: str) -> App
     row = await approval_store.approval(scope, approval_id)
     if row is None:
         raise NotFound
-    if decision == "conversation" and ToolClass(row["tool_class"]).is_sensitive:
+    if decision == "conversation" and not _may_be_granted(row["tool_class"], row["reasons"]):
         raise InvalidInput("This kind of call is approved one by one.", field="decision")
     if not await approval_store.decide(scope, approval_id, decision):
         raise ApprovalNotValid
@@ -328,6 +330,10 @@ async def decide_approval(scope: Scope, approval_id: UUID, decision: str) -> App
         await record(scope, Action.GRANT_GIVEN, "approval", approval_id, tool=row["tool"])
     await store.resume_run(scope, row["run_id"])
     return await get_approval(scope, approval_id)
+
+
+def _may_be_granted(tool_class: str, reasons: Iterable[str]) -> bool:
+    return not ToolClass(tool_class).is_sensitive and ASKED_EACH_TIME not in reasons
 
 
 async def list_grants(scope: Scope) -> list[Row]:

@@ -17,6 +17,13 @@ from operalta.agents.company_tools import (
     WebFetch,
     company_registry,
 )
+from operalta.agents.integration_tools import (
+    NOT_WIRED,
+    IntegrationRequest,
+    IntegrationTool,
+    IntegrationTools,
+    shown_before,
+)
 from operalta.agents.registry import Reference, ToolDeclaration, ToolRegistry, ToolResult
 from operalta.agents.shell_tool import Shell, run_command
 from operalta.agents.tool_work import ToolWork, declared_for
@@ -29,6 +36,7 @@ from operalta.sandbox.policies import OPEN
 from operalta.sandbox.readable import readable_text
 from operalta.sandbox.shell.state import ShellState
 from operalta.terms.registry import upholds
+from operalta.vault.integrations.calls import IntegrationCalls
 from operalta.workspace.files import deletion
 from operalta.workspace.files import service as files
 from operalta.workspace.files.file_store import FileStore
@@ -46,11 +54,15 @@ MakeDoor = Callable[[Callable[[EgressLine], Awaitable[None]]], EgressDoor]
 
 @upholds("5.1.3", "5.1.4")
 def bound_registry(
-    store: FileStore, make_door: MakeDoor, shell: ShellState, commands: Shell | None = None
+    store: FileStore,
+    make_door: MakeDoor,
+    shell: ShellState,
+    commands: Shell | None = None,
+    integrations: IntegrationCalls | None = None,
 ) -> ToolRegistry:
     """Return the company's registry with every tool bound, and those that are absent marked with the reason.
 
-    Without `commands` there is no shell, whatever its state says.
+    Without `commands` there is no shell, whatever its state says; without `integrations` none can be used.
     """
     registry = company_registry()
     work = _Tools(store, make_door, commands)
@@ -66,6 +78,13 @@ def bound_registry(
     registry.bind("files_delete", work.files_delete)
     registry.bind("web_fetch", work.web_fetch)
     registry.bind("shell_run", work.shell_run)
+    if integrations is not None:
+        calling = IntegrationTools(integrations)
+        registry.bind("integration_request", calling.request)
+        registry.bind("integration_tool", calling.call_tool)
+    else:
+        registry.mark_absent("integration_request", NOT_WIRED)
+        registry.mark_absent("integration_tool", NOT_WIRED)
     _mark_what_is_absent(registry, shell)
     registry.seal()
     return registry
@@ -88,7 +107,16 @@ def _mark_what_is_absent(registry: ToolRegistry, shell: ShellState) -> None:
 
 
 async def preview(store: FileStore, scope: Scope, arguments: object) -> tuple[str | None, str | None]:
-    """Return what a write would replace, and with what, for the card. None: there is nothing to compare."""
+    """Return what a write would replace, and with what, for the card; of a service, what it is and what is sent.
+
+    None: there is nothing to compare.
+    """
+    if isinstance(arguments, IntegrationRequest | IntegrationTool):
+        return await shown_before(scope, arguments)
+    return await _preview_of_write(store, scope, arguments)
+
+
+async def _preview_of_write(store: FileStore, scope: Scope, arguments: object) -> tuple[str | None, str | None]:
     match arguments:
         case FilesWrite():
             return await _text_at(store, scope, arguments.path), arguments.content

@@ -131,7 +131,13 @@ class Action(StrEnum):
     INBOUND_HOOK_REMOVED = "inbound_hook.removed"
     INBOUND_HOOK_RECEIVED = "inbound_hook.received"
     INBOUND_HOOK_REFUSED = "inbound_hook.refused"
+    INTEGRATION_MADE = "integration.made"
     INTEGRATION_CHANGED = "integration.changed"
+    INTEGRATION_SWITCHED_ON = "integration.switched_on"
+    INTEGRATION_SWITCHED_OFF = "integration.switched_off"
+    INTEGRATION_STOPPED = "integration.stopped"
+    INTEGRATION_DRIFTED = "integration.drifted"
+    INTEGRATION_REMOVED = "integration.removed"
     KEY_ROTATED = "key.rotated"
 
     PRIVACY_REQUESTED = "privacy.requested"

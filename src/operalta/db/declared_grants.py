@@ -117,6 +117,7 @@ WEB = Rights(
             "previous_kept_id, previous_until, received_at, refused_at, rotated_at, scheme, shown, switched_at)"
         ),
         "credentials.inbound_messages": "SELECT",
+        "credentials.integrations": "SELECT",
         "credentials.oauth_clients": "SELECT",
         "credentials.secrets": (
             "SELECT (belongs_to, company_id, created_at, id, key_version, kind, replaced_at, revision)"
@@ -184,12 +185,13 @@ WEB = Rights(
         "agents": "resume_run start_run",
         "audit": "append chain_state",
         "credentials": """
-            begin_connection change_client change_webhook claim_refresh end_refresh hold_company_key hold_key_of_refresh
-            keep_connection keep_inbound_message keep_secret make_api_key make_inbound_hook make_webhook note_key_use
-            note_requests open_inbound_hook open_secret refuse_inbound_message register_client remove_client
-            remove_inbound_hook remove_secret remove_webhook replace_secret replay_webhook revoke_api_key
-            revoke_connection rotate_api_key rotate_inbound_hook rotate_webhook switch_inbound_hook switch_webhook
-            take_state taken_state use_connection
+            begin_connection change_client change_integration change_webhook claim_refresh end_refresh
+            hold_company_key hold_key_of_refresh keep_connection keep_inbound_message keep_secret make_api_key
+            make_inbound_hook make_integration make_webhook note_drift note_integration note_key_use note_requests
+            open_inbound_hook open_secret refuse_inbound_message register_client remove_client remove_inbound_hook
+            remove_integration remove_secret remove_webhook replace_secret replay_webhook revoke_api_key
+            revoke_connection rotate_api_key rotate_inbound_hook rotate_webhook switch_inbound_hook
+            switch_integration switch_webhook take_state taken_state use_connection use_integration
         """,
         "delivery": "note_receipt send_invitation send_verification",
         "identity": "end_sessions own_password_changed_at own_staff_roles",
@@ -232,6 +234,7 @@ WORKER = Rights(
             "generation, granted_scopes, id, kept_access_id, kept_refresh_id, last_used_at, not_before, "
             "oauth_client_id, person_id, refresh_until, refreshed_at, revoked_at, status)"
         ),
+        "credentials.integrations": "SELECT",
         "credentials.oauth_clients": "SELECT",
         "credentials.secrets": (
             "SELECT (belongs_to, company_id, created_at, id, key_version, kind, replaced_at, revision)"
@@ -274,8 +277,8 @@ WORKER = Rights(
     functions={
         "audit": "append",
         "credentials": """
-            claim_refresh end_refresh hold_company_key hold_key_of_refresh keep_secret note_requests open_secret
-            remove_secret replace_secret use_connection
+            claim_refresh end_refresh hold_company_key hold_key_of_refresh keep_secret note_drift note_integration
+            note_requests open_secret remove_secret replace_secret use_connection use_integration
         """,
         "scope": """
             colleagues company_permitting is_company_member_with_role may open_run_scope part roles_permitted

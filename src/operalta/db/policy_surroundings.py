@@ -23,6 +23,7 @@ TRIGGERS = frozenset(
         ("tenancy.memberships", "end_webhooks_of_former_member"),
         ("tenancy.memberships", "end_work_of_former_member"),
         ("tenancy.memberships", "keep_a_founder"),
+        ("tenancy.memberships", "stop_integrations_of_former_member"),
     }
 )
 """Every trigger there is. One runs whenever anybody writes, and could copy what it sees to where others read."""

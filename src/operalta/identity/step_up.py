@@ -32,6 +32,7 @@ class SensitiveOperation(StrEnum):
     CONNECT_ACCOUNT = "connect an account"
     MAKE_WEBHOOK = "make or change a webhook"
     ROTATE_WEBHOOK = "give a webhook another secret"
+    CHANGE_INTEGRATION = "make or change an integration"
 
 
 @upholds("2.2.3")

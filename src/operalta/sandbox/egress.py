@@ -21,6 +21,7 @@ import httpx2
 
 from operalta.kernel.ids import CompanyId, RunId
 from operalta.sandbox.connection import Connection, dialled_connection
+from operalta.sandbox.credential import Credential
 from operalta.sandbox.destinations import (
     Destination,
     Exemptions,
@@ -153,13 +154,14 @@ class EgressDoor:
         body: bytes | None = None,
         company_id: CompanyId | None = None,
         run_id: RunId | None = None,
+        credential: Credential | None = None,
     ) -> FetchedPage:
         """Ask for `url` and return the answer, redirects followed, whatever its status.
 
-        Across origins only harmless header fields travel on: no credentials, no cookies, nothing of the
-        caller's own. Raise DestinationRefused, ContentRefused, FetchTooLarge, TooManyRedirects, FetchTimedOut
-        or FetchFailed; FetchLimitReached or FetchNotCounted where the meter says so; InvalidRequest where the headers
-        cannot be sent.
+        Across origins only harmless header fields travel on: no cookies, nothing of the caller's own; with a
+        `credential`, no redirect to another origin is followed at all. Raise DestinationRefused, ContentRefused,
+        FetchTooLarge, TooManyRedirects, FetchTimedOut or FetchFailed; FetchLimitReached or FetchNotCounted where the
+        meter says so; InvalidRequest where the headers cannot be sent.
         """
         errand = Errand(purpose, company_id, run_id)
         request = Outgoing(method.upper(), sendable_fields((headers or {}).items()), body)
@@ -167,7 +169,9 @@ class EgressDoor:
         source: Destination | None = None
         hops: list[Hop] = []
         for _ in range(surface.redirects + 1):
-            answer, here = await self.open(url, request, surface, errand, source=source, deadline=deadline)
+            answer, here = await self.open(
+                url, request, surface, errand, source=source, deadline=deadline, credential=credential
+            )
             if _crosses(source, here):
                 request = _harmless(request)
             try:
@@ -193,10 +197,12 @@ class EgressDoor:
         *,
         source: Destination | None = None,
         deadline: float,
+        credential: Credential | None = None,
     ) -> tuple[Answer, Destination]:
         """Send one request, unless it is refused, and return its answer (to be closed) and where it went.
 
-        `source` is the page that redirected here. No redirect is followed. Raise as `fetch` does.
+        `source` is the page that redirected here. A `credential` is added at the very last, to what goes to its own
+        origin; anything else is refused. No redirect is followed. Raise as `fetch` does.
         """
         trace = Trace(errand, surface.name, request.method)
         try:
@@ -204,6 +210,8 @@ class EgressDoor:
             exempt = self._exemptions.cover(here) and (source is None or self._exemptions.cover(source))
             check_reach(here, self._policy)
             check_destination(here, request.method, surface, exempt=exempt)
+            if credential is not None:
+                credential.require_own(here)
             if source is not None:
                 check_redirect(source, here, has_body=request.body is not None)
             require_sendable(request.body, surface)
@@ -212,8 +220,9 @@ class EgressDoor:
             addresses = await checked_addresses(
                 here, self._resolve, exempt=exempt, deadline=deadline, translators=self._translators
             )
+            outgoing = _complete(request, here, source)
             answer = await open_exchange(
-                here, addresses, _complete(request, here, source), trace, self._record,
+                here, addresses, credential.put_into(outgoing) if credential else outgoing, trace, self._record,
                 network=self._network, tls=self._tls, surface=surface, deadline=deadline, tally=tally,
             )  # fmt: skip
         except BaseException as error:

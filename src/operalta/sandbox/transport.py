@@ -6,6 +6,7 @@ import anyio
 import httpx2
 
 from operalta.kernel.ids import CompanyId, RunId
+from operalta.sandbox.credential import Credential
 from operalta.sandbox.destinations import Destination, Rule, parse_destination, refuse
 from operalta.sandbox.egress import (
     EgressDoor,
@@ -29,9 +30,9 @@ _NOT_HANDED_ON = frozenset({b"content-encoding", b"content-length", b"set-cookie
 class EgressTransport(httpx2.AsyncBaseTransport):
     """Sends every request of an `httpx2.AsyncClient` through `door`, under the policy `surface`.
 
-    Make the client with `trust_env=False`. Bodies are sent whole; answers are streamed. Redirects to another
-    origin are refused. A refusal is raised as ours; a failure of the network as the client knows it
-    (`httpx2.ConnectError`, `httpx2.ReadTimeout`).
+    `client` makes the client. A `credential` goes with every request to its own origin. Bodies are sent whole; answers
+    are streamed. Redirects to another origin are refused. A refusal is raised as ours; a failure of the network as the
+    client knows it (`httpx2.ConnectError`, `httpx2.ReadTimeout`).
     """
 
     def __init__(
@@ -42,8 +43,10 @@ class EgressTransport(httpx2.AsyncBaseTransport):
         purpose: str,
         company_id: CompanyId | None = None,
         run_id: RunId | None = None,
+        credential: Credential | None = None,
     ) -> None:
         self._door = door
+        self._credential = credential
         self._surface = surface
         self._errand = Errand(purpose, company_id, run_id)
 
@@ -61,6 +64,7 @@ class EgressTransport(httpx2.AsyncBaseTransport):
                 self._surface,
                 self._errand,
                 deadline=deadline,
+                credential=self._credential,
             )
         except FetchFailed as error:
             raise _as_client_knows(error, request) from error
@@ -71,6 +75,10 @@ class EgressTransport(httpx2.AsyncBaseTransport):
             raise
         kept = [item for item in answer.headers if item[0] not in _NOT_HANDED_ON]
         return httpx2.Response(answer.status, headers=kept, stream=_AnswerStream(answer, request))
+
+    def client(self) -> httpx2.AsyncClient:
+        """Return a client that sends through this transport alone, heedless of the environment."""
+        return httpx2.AsyncClient(transport=self, trust_env=False, timeout=self._surface.seconds)
 
     async def _whole_body(self, request: httpx2.Request) -> bytes | None:
         if not isinstance(request.stream, AsyncIterable):

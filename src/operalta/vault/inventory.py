@@ -113,4 +113,18 @@ ENTRIES: tuple[InventoryEntry, ...] = (
         erasure=Erasure.EXPIRE,
         exported=False,
     ),
+    InventoryEntry(
+        store="credentials.integrations",
+        kind=StoreKind.TABLE,
+        purpose="Let agents use other services, each switched on by a person.",
+        owner="company_id",
+        categories=(
+            "names and addresses of services",
+            "who made, switched and entered what",
+            "times of use and failure",
+        ),
+        retention="Until it is removed, or the company is erased.",
+        erasure=Erasure.DELETE,
+        exported=True,
+    ),
 )

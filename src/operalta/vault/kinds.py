@@ -106,8 +106,8 @@ RULES: Mapping[SecretKind, SecretRules] = MappingProxyType(
             DataCategory.DELEGATED_ACCOUNT, Caller.OAUTH_CLIENT, days=180, kept_with=_CONNECT, replaced_with=_READ
         ),
         SecretKind.OAUTH_CLIENT_SECRET: _rules(DataCategory.OUR_REGISTRATION, Caller.OAUTH_CLIENT, days=730),
-        SecretKind.SERVICE_API_KEY: _rules(DataCategory.SERVICE_ACCOUNT, Caller.EGRESS, days=365, kept_with=_CONNECT),
-        SecretKind.MCP_TOKEN: _rules(DataCategory.SERVICE_ACCOUNT, Caller.EGRESS, days=365, kept_with=_CONNECT),
+        SecretKind.SERVICE_API_KEY: _rules(DataCategory.SERVICE_ACCOUNT, Caller.EGRESS, days=365),
+        SecretKind.MCP_TOKEN: _rules(DataCategory.SERVICE_ACCOUNT, Caller.EGRESS, days=365),
         SecretKind.WEBHOOK_SIGNING_SECRET: _rules(DataCategory.MESSAGES, Caller.WEBHOOK_SENDER, days=730),
         SecretKind.INBOUND_WEBHOOK_SECRET: _rules(DataCategory.MESSAGES, Caller.WEBHOOK_RECEIVER, days=730),
         SecretKind.MODEL_ROUTE_KEY: _rules(DataCategory.MODEL_ACCOUNT, Caller.EGRESS, days=365),

@@ -17,6 +17,8 @@ _SUMMARIES = {
     "files_delete": "Put a file into the bin",
     "web_fetch": "Fetch a page from the web",
     "shell_run": "Run a command",
+    "integration_request": "Send a request to a service",
+    "integration_tool": "Use a tool of an MCP server",
 }
 _DECIDED = {"once": "approved", "conversation": "approved", "denied": "denied"}
 

@@ -18,6 +18,7 @@ from operalta.sandbox.shell.state import ShellState, read_state
 from operalta.sealing.signing import SigningKeyRing
 from operalta.settings import Settings
 from operalta.vault.api_keys.noted_uses import NotedUses
+from operalta.vault.integrations.service import Integrations
 from operalta.vault.oauth.connecting import Connecting
 from operalta.vault.oauth.registrations import Registrations
 from operalta.vault.oauth.tokens import ConnectionTokens
@@ -52,6 +53,7 @@ class Services:
     webhooks: Endpoints
     inbound_hooks: Hooks
     inbound: Receiver
+    integrations: Integrations
 
     def shell_state(self) -> ShellState:
         """Tell what the worker found out about the sandbox for commands."""

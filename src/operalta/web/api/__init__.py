@@ -14,6 +14,7 @@ from operalta.web.api import (
     factors,
     files,
     inbound_hooks,
+    integrations,
     memory,
     metrics,
     runs,
@@ -37,3 +38,4 @@ routers += (agents.router, conversations.router, runs.router, approvals.router, 
 routers += (api_keys.router,)
 routers += (connections.router,)
 routers += (webhooks.router, inbound_hooks.router)
+routers += (connections.router, integrations.router)

@@ -44,7 +44,7 @@ async def list_tools(entry: Reading) -> Listing[Tool]:
                 purpose=tool.purpose,
                 tool_class=tool.tool_class.value,
                 permission=tool.permission,
-                always_asks=tool.tool_class.is_sensitive,
+                always_asks=tool.always_asks,
                 absent_because=tool.absent_because,
                 arguments=dict(tool.schema),
             )

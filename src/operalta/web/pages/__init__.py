@@ -13,6 +13,7 @@ from operalta.web.pages import (
     files,
     files_bin,
     integrations,
+    integrations_services,
     memory,
     metrics,
     second_factor,
@@ -28,3 +29,4 @@ routers += (memory.router, metrics.router, files_bin.router, files.router, audit
 routers += (api_keys.router,)
 routers += (integrations.router,)
 routers += (webhooks.router, webhooks_inbound.router)
+routers += (integrations.router, integrations_services.router)

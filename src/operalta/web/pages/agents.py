@@ -110,7 +110,7 @@ async def _agent_page(
                     "description": tool.absent_because or tool.purpose,
                     "tool_class": tool.tool_class.value.replace("_", " "),
                     "decision": found.tools.get(tool.name, "deny"),
-                    "is_fixed": tool.tool_class.is_sensitive,
+                    "is_fixed": tool.always_asks,
                 }
                 for tool in tools_here(entry.services.shell_state())
             ],

@@ -1,4 +1,4 @@
-"""Integrations: providers that the company is registered at, and the accounts that its people have connected."""
+"""Integrations: services for agents, providers that the company is registered at, and accounts of its people."""
 
 from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
@@ -15,7 +15,8 @@ from operalta.guard import rules
 from operalta.identity.errors import NotProved
 from operalta.kernel import clock
 from operalta.kernel.errors import Refusal
-from operalta.vault.oauth import service
+from operalta.vault.integrations.listing import list_integrations
+from operalta.vault.oauth import service as connections
 from operalta.vault.oauth.connecting import LONGEST_CODE, LONGEST_STATE, Callback
 from operalta.vault.oauth.providers import GENERIC, LONGEST_URL, MOST_SCOPES, Provider, providers
 from operalta.vault.oauth.registrations import client_of, list_clients
@@ -32,6 +33,7 @@ from operalta.vault.oauth.rules import (
     health_of,
 )
 from operalta.web.entry import CompanyEntry, ForPeople, InCompany, PersonEntry
+from operalta.web.integration_views import creation_choices, service_card
 from operalta.web.presentation import form_errors, go_to, page
 from operalta.web.problems import status_of
 
@@ -60,7 +62,7 @@ _TONES = {
 @router.get("/c/{company}/integrations")
 async def integrations(entry: Reading) -> HTMLResponse:
     """Show registrations and connections."""
-    return await _page(entry.request, entry.scope, {}, None, entry.services.connecting.redirect_uri)
+    return await show_page(entry.request, entry.scope, {}, None, entry.services.connecting.redirect_uri)
 
 
 @router.post("/c/{company}/integrations/clients")
@@ -80,7 +82,7 @@ async def register(
         raise
     except Refusal as refusal:
         typed = {"provider": provider, "client_id": client_id, "issuer": issuer}
-        return await _page(entry.request, entry.scope, typed, refusal, entry.services.connecting.redirect_uri)
+        return await show_page(entry.request, entry.scope, typed, refusal, entry.services.connecting.redirect_uri)
     return go_to(f"/c/{entry.company}/integrations", "saved")
 
 
@@ -117,7 +119,7 @@ async def connect(entry: Connecting, oauth_client_id: UUID) -> HTMLResponse:
 async def connect_again(entry: Connecting, connection_id: UUID) -> HTMLResponse:
     """Begin a connection of one's own anew, with what it asked for before."""
     async with entry.scope() as scope:
-        found = await service.get_connection(scope, connection_id)
+        found = await connections.get_connection(scope, connection_id)
         client = await client_of(scope, found.client_id)
         url = await entry.services.connecting.begin(scope, client.id, found.asked_scopes, again=connection_id)
         return await _way(entry.request, scope, client, url, found.asked_scopes)
@@ -127,7 +129,7 @@ async def connect_again(entry: Connecting, connection_id: UUID) -> HTMLResponse:
 async def revoke(entry: Connecting, connection_id: UUID) -> RedirectResponse:
     """End a connection at once."""
     async with entry.scope() as scope:
-        await service.revoke(scope, connection_id)
+        await connections.revoke(scope, connection_id)
     return go_to(f"/c/{entry.company}/integrations", "revoked")
 
 
@@ -147,24 +149,36 @@ async def come_back(
     try:
         await entry.services.connecting.finish(in_company, begun, callback)
     except Refusal as refusal:
-        return await _page(entry.request, in_company, {}, refusal, entry.services.connecting.redirect_uri)
+        return await show_page(entry.request, in_company, {}, refusal, entry.services.connecting.redirect_uri)
     return go_to(f"/c/{begun.company_slug}/integrations", "connected")
 
 
-async def _page(
-    request: Request, open_scope: OpenScope, form: dict[str, str], refusal: Refusal | None, redirect_uri: str
+async def show_page(
+    request: Request,
+    open_scope: OpenScope,
+    form: dict[str, str],
+    refusal: Refusal | None,
+    redirect_uri: str,
+    *,
+    service: dict[str, str] | None = None,
+    told: dict[str, object] | None = None,
 ) -> HTMLResponse:
+    """Show the page, with what was typed for a registration or a `service`, and what one answered just now."""
     async with open_scope() as scope:
         clients = await list_clients(scope)
         context = {
             "clients": [_client(each) for each in clients],
-            "connections": [_connection(each) for each in await service.list_connections(scope)],
+            "connections": [_connection(each) for each in await connections.list_connections(scope)],
             "providers": [
                 *((each.name, each.title) for each in providers().values()),
                 (GENERIC, "Another, by its issuer"),
             ],
             "redirect_uri": redirect_uri,
             "form": form,
+            "services": [service_card(each) for each in await list_integrations(scope)],
+            "service": service or {},
+            "told": told,
+            **creation_choices(clients),
         }
         errors = form_errors(refusal) if refusal else []
         status = status_of(refusal) if refusal else HTTPStatus.OK
