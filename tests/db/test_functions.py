@@ -37,6 +37,7 @@ _TO_AN_ADDRESS: Final = "It takes the address that a visitor types, whoever that
 _SIGNS_IN: Final = "Signing in is what this role is for: what was proved is checked by identity, its only user."
 _DELIVERS: Final = "The sender's own work: it takes messages by their ids, each with a purpose and an audit event."
 _SEALS: Final = "The sealer's own work: it seals the events of all companies into one tree."
+_RESEALS: Final = "Rotating a company's key seals its secrets anew: sealed values, and an event in its log."
 _ROTATES: Final = "Rotating the root key wraps every account's authenticator anew: sealed values, of all accounts."
 _QUEUE: Final = "The queue's own work: ids and no content."
 _VISITS: Final = "One's own visits, to whichever company they are."
@@ -59,6 +60,8 @@ LISTED: Final[dict[tuple[str, str, str], str]] = {
     ("job", "elevated.company_numbers", TELLS): "It gives back the ids that it was given, each with a number.",
     ("job", "elevated.record_leaf", CHANGES): _SEALS,
     ("job", "elevated.authenticators_to_rewrap", TELLS): _ROTATES,
+    ("job", "elevated.secrets_to_reseal", TELLS): _RESEALS,
+    ("job", "elevated.secrets_to_reseal", CHANGES): _RESEALS,
     ("job", "elevated.note_key_rotation", CHANGES): "The company whose key was rotated finds that in its own log.",
     ("dispatch", "agents.claim_run", CHANGES): _QUEUE,
     ("dispatch", "jobs.procrastinate_cancel_job_v1", CHANGES): _QUEUE,

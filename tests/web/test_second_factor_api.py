@@ -1,5 +1,6 @@
 """Second factors over the API: the way in, a reset, step-up; what refuses, and how often one may ask."""
 
+import secrets
 from collections.abc import Callable
 
 import pytest
@@ -184,6 +185,14 @@ def enrolments(ada: Holder) -> list[Answer]:
 
 
 A_KEY = {"name": "x", "scopes": ["memory:read"]}
+A_HOOK = {"name": "x", "scheme": "standard"}
+AN_INTEGRATION = {
+    "name": "x",
+    "slug": "there",
+    "kind": "api_key_service",
+    "base_url": "https://api.example.com",
+    "credential": "a-credential-of-tests",
+}
 A_CLIENT = {"provider": "github", "client_id": "x", "client_secret": "x"}
 OPERATIONS: dict[SensitiveOperation, Callable[[Holder, str], list[Answer]]] = {
     SensitiveOperation.CHANGE_PASSWORD: lambda ada, _: [
@@ -227,6 +236,9 @@ OPERATIONS: dict[SensitiveOperation, Callable[[Holder, str], list[Answer]]] = {
     SensitiveOperation.CONNECT_ACCOUNT: lambda ada, _: [
         inside(ada, "POST", "connections", {"oauth_client": a_client(ada), "scopes": ["chat:write"]})
     ],
+    SensitiveOperation.MAKE_WEBHOOK: lambda ada, _: [inside(ada, "POST", "inbound-hooks", A_HOOK)],
+    SensitiveOperation.ROTATE_WEBHOOK: lambda ada, _: [inside(ada, "POST", f"inbound-hooks/{a_hook(ada)}/rotate", {})],
+    SensitiveOperation.CHANGE_INTEGRATION: lambda ada, _: [inside(ada, "POST", "integrations", AN_INTEGRATION)],
 }
 
 
@@ -240,6 +252,16 @@ def a_key(ada: Holder) -> str:
         "INSERT INTO credentials.api_keys (company_id, kind, name, scopes, holder_id, shown, created_by, expires_at)"
         " VALUES (%s, 'personal', 'x', '{memory:read}', %s, 'op_abcdefghijkl', %s, now() + interval '1 day')"
         " RETURNING id",
+        *facts,
+    )
+    return str(made[0]["id"])
+
+
+def a_hook(ada: Holder) -> str:
+    facts = (ada.member.company_id, secrets.token_bytes(32), ada.member.person_id, ada.member.person_id)
+    made = ada.rows(
+        "INSERT INTO credentials.inbound_hooks (company_id, id, name, scheme, digest, shown, made_by, holder_id)"
+        " VALUES (%s, gen_random_uuid(), 'x', 'standard', %s, 'x', %s, %s) RETURNING id",
         *facts,
     )
     return str(made[0]["id"])

@@ -36,6 +36,5 @@ routers: tuple[APIRouter, ...] = (
 routers += (audit.router, trust.router)
 routers += (agents.router, conversations.router, runs.router, approvals.router, tools.router)
 routers += (api_keys.router,)
-routers += (connections.router,)
 routers += (webhooks.router, inbound_hooks.router)
 routers += (connections.router, integrations.router)

@@ -27,6 +27,5 @@ routers = (entrance.router, second_factor.router, account.router, factors.router
 routers += (companies.router, staff.router, chat.router, approvals.router, agents.router)
 routers += (memory.router, metrics.router, files_bin.router, files.router, audit.router, trust.router)
 routers += (api_keys.router,)
-routers += (integrations.router,)
 routers += (webhooks.router, webhooks_inbound.router)
 routers += (integrations.router, integrations_services.router)

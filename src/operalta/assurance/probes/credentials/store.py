@@ -1,14 +1,19 @@
 """The SQL of the probes of credentials: looking as the owner, and trying as the serving roles."""
 
 from collections.abc import Sequence
+from typing import LiteralString
 from uuid import UUID
 
 import psycopg
-from psycopg import sql
 
 from operalta.assurance.probes.store import Probed, only, open_scope, search_all_tables
 
 REFUSED = "OP006"
+_SEALED: tuple[LiteralString, ...] = (
+    "SELECT sealed FROM credentials.secrets LIMIT 1",
+    "SELECT digest FROM credentials.api_keys LIMIT 1",
+    "SELECT previous_digest FROM credentials.api_keys LIMIT 1",
+)
 _TABLES_OF_KEYS = ("scope.key",)
 """Known, remade at each start, and in no backup: the key by which the database signs scopes."""
 
@@ -62,10 +67,7 @@ async def events_of(connection: Probed, slug: str, action: str) -> int:
 
 async def sealed_is_closed(connection: Probed) -> bool:
     """Tell whether the role of the connection is refused the sealed bytes and the digests of keys."""
-    for column, table in (("sealed", "secrets"), ("digest", "api_keys"), ("previous_digest", "api_keys")):
-        query = sql.SQL("SELECT {} FROM {} LIMIT 1").format(
-            sql.Identifier(column), sql.Identifier("credentials", table)
-        )
+    for query in _SEALED:
         try:
             await connection.execute(query)
         except psycopg.errors.InsufficientPrivilege:

@@ -29,9 +29,19 @@ class _Call:
     repeated: bool = True
 
 
+_HOOK = {"name": "verify", "scheme": "standard"}
+_INTEGRATION = {
+    "name": "verify",
+    "slug": "verify",
+    "kind": "api_key_service",
+    "base_url": "https://api.example.com",
+    "credential": "a-credential-for-one-look",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class _Ground:
-    """What the operations are tried on: their holder, a company with a member, its agent, a key, a registration."""
+    """What the operations are tried on: their holder, a company with a member, its agent, and its credentials."""
 
     holder: Holder
     company: Company
@@ -41,6 +51,7 @@ class _Ground:
     agent: str
     key: str
     client: str
+    hook: str
 
 
 @probe("2.2.3")
@@ -86,6 +97,7 @@ async def _ground(stage: Stage) -> _Ground:
     agents = await holder.browser.get(f"{API}/companies/{company.slug}/agents")
     key = await make_key(stage, holder, company)
     client = await register_client(stage, holder, company, "a-secret-for-one-look")
+    hook = await holder.browser.post(f"{API}/companies/{company.slug}/inbound-hooks", _HOOK)
     async with stage.connect(DatabaseRole.OWNER) as connection:
         await appoint(connection, holder.email, "support")
     return _Ground(
@@ -96,7 +108,8 @@ async def _ground(stage: Stage) -> _Ground:
         member.email,
         agents.json()["items"][0]["id"],
         str(key.id),
-        client["id"],
+        str(client["id"]),
+        str(hook.json()["id"]),
     )
 
 
@@ -112,6 +125,9 @@ def _calls(ground: _Ground) -> dict[SensitiveOperation, Sequence[_Call]]:
         SensitiveOperation.MAKE_API_KEY: [_Call("POST", f"{base}/api-keys", {"name": "x", "scopes": ["memory:read"]})],
         SensitiveOperation.ROTATE_API_KEY: [_Call("POST", f"{base}/api-keys/{ground.key}/rotate", {})],
         SensitiveOperation.REGISTER_CLIENT: [_Call("POST", f"{base}/oauth-clients", registration)],
+        SensitiveOperation.MAKE_WEBHOOK: [_Call("POST", f"{base}/inbound-hooks", _HOOK)],
+        SensitiveOperation.ROTATE_WEBHOOK: [_Call("POST", f"{base}/inbound-hooks/{ground.hook}/rotate", {})],
+        SensitiveOperation.CHANGE_INTEGRATION: [_Call("POST", f"{base}/integrations", _INTEGRATION)],
         SensitiveOperation.CONNECT_ACCOUNT: [
             _Call("POST", f"{base}/connections", {"oauth_client": ground.client, "scopes": ["read"]})
         ],
