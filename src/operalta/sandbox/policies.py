@@ -35,6 +35,7 @@ EXCHANGE_TYPES = frozenset(
         "application/*+json",
         "application/json",
         "application/jwk-set+json",
+        "application/x-amz-json-1.1",
         "application/x-ndjson",
         "application/x-www-form-urlencoded",
         "text/*",

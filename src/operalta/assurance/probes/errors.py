@@ -12,7 +12,7 @@ from operalta.assurance.probes import store
 from operalta.assurance.registry import Answer, ProbeContext, probe
 from operalta.assurance.rules import Observations
 from operalta.assurance.stage import API, Stage, fresh_password, staged
-from operalta.settings import DatabaseRole
+from operalta.settings import PROFILE_FILE, DatabaseRole
 
 _FAULT = 500
 _TELLING = re.compile(
@@ -114,7 +114,9 @@ async def _broken(stage: Stage, canary: str) -> dict[str, Answer]:
 
 
 def _secrets(stage: Stage) -> list[bytes]:
-    return [path.read_bytes().strip() for path in stage.settings.secrets_path.iterdir() if path.is_file()]
+    """Return the deployment's secrets; what lies beside them, a lock and the profile's name, is none."""
+    files = [path for path in stage.settings.secrets_path.iterdir() if path.is_file() and path.name != PROFILE_FILE]
+    return [path.read_bytes().strip() for path in files if not path.name.startswith(".")]
 
 
 def _log(path: Path) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from operalta.guard.comparison import is_same_secret
 from operalta.terms.registry import upholds
 
 PREFIX = "whsec_"
@@ -104,7 +105,7 @@ def _standard(secrets: Sequence[bytes], headers: Mapping[str, str], body: bytes,
     ]
     # Every pair is compared, whatever the others were.
     matches = [
-        hmac.compare_digest(base64.b64encode(_mac(key_of(secret), signed)), signature.encode("utf-8", "replace"))
+        is_same_secret(signature, base64.b64encode(_mac(key_of(secret), signed)))
         for secret in secrets
         if key_of(secret)
         for signature in given
@@ -123,7 +124,7 @@ def _stripe(secrets: Sequence[bytes], header: str, body: bytes, now: int) -> Ver
 
 def _by_body(secrets: Sequence[bytes], signed: bytes, given: Sequence[str], body: bytes) -> Verified | None:
     matches = [
-        hmac.compare_digest(_mac(secret, signed).hex(), signature)
+        is_same_secret(signature, _mac(secret, signed).hex())
         for secret in secrets
         if secret
         for signature in given

@@ -129,7 +129,7 @@ async def call_elevated(job: Probed, owner: Probed, functions: Sequence[str], ma
     values |= {"boolean": False, "inet": "192.0.2.1", "text[]": ["sent"]}
     said: dict[str, int] = {}
     for row in await cursor.fetchall():
-        given = [values[each] for each in row["types"]]
+        given = [values.get(each) for each in row["types"]]
         call = sql.SQL("SELECT count(answer) AS answers FROM {}({}) AS answer").format(
             sql.Identifier("elevated", row["name"]), sql.SQL(", ").join(sql.Placeholder() * len(given))
         )
