@@ -121,7 +121,7 @@ async def call_elevated(job: Probed, owner: Probed, functions: Sequence[str], ma
     cursor = await owner.execute(
         "SELECT function.proname AS name, function.proargtypes::regtype[]::text[] AS types"
         " FROM pg_catalog.pg_proc AS function WHERE function.pronamespace = 'elevated'::regnamespace"
-        " AND function.proname = ANY (%s) AND function.proargtypes::oid[] && ARRAY['uuid'::regtype, 'uuid[]'::regtype]::oid[]",
+        " AND function.proname = ANY (%s) AND 'uuid'::regtype = ANY (function.proargtypes)",
         (list(functions),),
     )
     values = {"uuid": made_up, "bytea": b"0" * 32, "text": "sent", "bigint": 0, "integer": 0, "jsonb": "{}"}
@@ -130,9 +130,9 @@ async def call_elevated(job: Probed, owner: Probed, functions: Sequence[str], ma
     said: dict[str, int] = {}
     for row in await cursor.fetchall():
         given = [values.get(each) for each in row["types"]]
-        call = sql.SQL("SELECT count(answer) AS answers FROM {}({}) AS answer").format(
-            sql.Identifier("elevated", row["name"]), sql.SQL(", ").join(sql.Placeholder() * len(given))
-        )
+        call = sql.SQL(
+            "SELECT count(answer) FILTER (WHERE answer::text NOT IN ('f', 'false')) AS answers FROM {}({}) AS answer"
+        ).format(sql.Identifier("elevated", row["name"]), sql.SQL(", ").join(sql.Placeholder() * len(given)))
         try:
             async with job.transaction(force_rollback=True):
                 said[row["name"]] = (await only(await job.execute(call, given)))["answers"]
