@@ -125,6 +125,7 @@ def _plausible(function: Function, place: int, an_id: str, company: Company) -> 
         "secret": "guessed",
         "token": "guessed",
         "reason": "a reason that is long enough",
+        "beyond": "",
     }
     name = function.names[place] if place < len(function.names) else ""
     type_name = function.types[place]

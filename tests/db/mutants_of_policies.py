@@ -319,8 +319,11 @@ def foreign_keys_without_company(catalogue: Catalogue) -> Iterator[Mutant]:
             f"ALTER TABLE {target} ADD CONSTRAINT {name} UNIQUE ({column})", target, f"unique key {name} looks past"
         )
     for key in company_keys(catalogue):
+        # A foreign key needs a unique one, which is a weakness of its own only where a serving role writes.
+        target = key["target"]
+        index = f"CREATE UNIQUE INDEX IF NOT EXISTS alone_{target.replace('.', '_')} ON {target} ({key['there']})"
         yield Mutant(
-            f"ALTER TABLE {key['place']} ADD CONSTRAINT lone_{key['key']} FOREIGN KEY ({key['here']})"
+            f"{index}; ALTER TABLE {key['place']} ADD CONSTRAINT lone_{key['key']} FOREIGN KEY ({key['here']})"
             f" REFERENCES {key['target']} ({key['there']})",
             key["place"],
             f"foreign key lone_{key['key']} looks past row security",

@@ -25,6 +25,7 @@ from tests.web.site import Answer, Client, Site
 _SQL = re.compile(r"psycopg|syntax error|SQLSTATE|pg_catalog|relation \"|unterminated|LINE 1")
 # Ids, and names that were made of what was sent.
 _NAMED = re.compile(r"(?<=/)[^/]*[0-9][^/]*")
+_OF_CREDENTIALS = re.compile(r"[!-~]")
 _OF_ADDRESSES = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]")
 _TAG = re.compile(r"<([a-z][a-z0-9]*)")
 
@@ -114,6 +115,8 @@ class Injector:
         if name == "email":
             # What no address may have would be refused before anything else.
             return f"k{''.join(_OF_ADDRESSES.findall(text))}{next(self._numbers)}@people.example"
+        if name == "credential":
+            return f"a-key-{''.join(_OF_CREDENTIALS.findall(text))}"
         if name == "cursor":
             # Behind everything that is there.
             return encode_cursor(f"zzzz{text}")
@@ -124,7 +127,8 @@ class Injector:
 
     def _fresh_ids(self) -> dict[str, str]:
         """Make a row of each kind that a change uses up, so that each call finds the same."""
-        # A company is registered once at a provider.
+        # A company is registered once at a provider, and has room for so many integrations.
+        self.owner.execute(_MAKE_ROOM, {"company": self.plot.company_id})
         self.owner.execute(_UNREGISTER, {"company": self.plot.company_id})
         facts = {"company": self.plot.company_id, "founder": self.plot.people["founder"], "token": secrets.token_hex(6)}
         row = self.owner.execute(_FRESH, facts | {"agent": self.plot.ids["agent_id"]}).fetchone()
@@ -140,6 +144,9 @@ class Injector:
 
 
 _CONTENT = b"x"
+_MAKE_ROOM: LiteralString = """
+DELETE FROM credentials.integrations WHERE company_id = %(company)s AND slug ~ '^[0-9a-f]{12}$'
+"""
 _UNREGISTER: LiteralString = """
 DELETE FROM credentials.oauth_clients WHERE company_id = %(company)s AND provider IN ('github', 'generic')
 """

@@ -10,23 +10,28 @@ from operalta.assurance.client import DEVICE, Browser
 from operalta.assurance.registry import Answer
 from operalta.assurance.stage import API, Stage
 from operalta.guard.keys import counted_keys
-from operalta.guard.rules import Dimension, Rule, Subjects
+from operalta.guard.rules import Dimension, Rule, Subjects, only
 
 _ANY_ADDRESS = "127.0.0.1"
 _UNAVAILABLE = 503
 _TRIALS = 3
 
 
-async def let_window_pass(stage: Stage, rule: Rule, browser: Browser) -> None:
-    """Let a rule's window pass for the person who is signed in in `browser`, on this device and on others."""
+async def let_window_pass(stage: Stage, rule: Rule, browser: Browser, company: str | None = None) -> None:
+    """Let a rule's window pass for whoever is signed in in `browser`, on any device; and for a company, by its id."""
     person = (await browser.get(f"{API}/me")).json()["id"]
     device = hashlib.sha256(browser.cookies[DEVICE].encode()).hexdigest()
     secret = stage.settings.secret("limit-key")
+    # A route in a company counts that one by itself, once it is known that the caller belongs there.
+    parts = [rule, only(rule, frozenset(Dimension) - {Dimension.COMPANY})]
+    parts += [only(rule, frozenset({Dimension.COMPANY}))] if company else []
     keys = [
         key
         for identity in (f"person:{person}", f"person:{person} on {device}")
-        for limit, key in counted_keys(rule, Subjects(identity, _ANY_ADDRESS), secret)
-        if limit is rule.limits[Dimension.IDENTITY]
+        for part in parts
+        if part is not None
+        for limit, key in counted_keys(part, Subjects(identity, _ANY_ADDRESS, company), secret)
+        if limit in {rule.limits[Dimension.IDENTITY], rule.limits.get(Dimension.COMPANY)}
     ]
     async with cast("Any", Redis).from_url(stage.settings.redis_address) as store:
         await store.delete(*keys)

@@ -18,7 +18,9 @@ _LARGEST_FILE_BYTES = 256 * 1024
 
 def private_folder(path: Path) -> None:
     """Make sure that `path` is a folder that nobody else can enter."""
-    path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    # `parents=True` would make those above with the usual permissions.
+    for missing in reversed([path, *path.parents]):
+        missing.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
     if path.stat().st_mode & _OTHERS:
         raise KeyFileExposed(f"{path} is open to others: run `chmod 700` on it")
 

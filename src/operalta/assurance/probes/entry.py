@@ -2,13 +2,14 @@
 
 import asyncio
 import random
+import re
 from typing import Any
 
 from operalta.assurance.client import Browser
 from operalta.assurance.probes.access import operations
 from operalta.assurance.registry import Answer, ProbeContext, probe
 from operalta.assurance.rules import Observations
-from operalta.assurance.stage import API, Stage, staged
+from operalta.assurance.stage import API, Company, Stage, staged
 from operalta.assurance.windows import let_window_pass
 from operalta.guard import rules
 
@@ -48,6 +49,7 @@ _JUNK: tuple[object, ...] = (
     [[["deep"]]],
 )
 _SEED = 20260131
+_ID_IN_PATH = re.compile(r"\{\w+_id\}")
 
 
 @probe("3.3.2")
@@ -108,7 +110,7 @@ async def schemas(context: ProbeContext) -> Observations:
     seen.expect("every text has a longest length or a form", not loose, "; ".join(loose[:8]) or len(bodies))
     founder = stage.regulars[0]
     company = await stage.found(founder, "Junk Company", "startup")
-    unknown, faults, count = await _send_junk(stage, founder.browser, described, bodies, company.slug)
+    unknown, faults, count = await _send_junk(stage, founder.browser, described, bodies, company)
     seen.expect("a field that is not known is refused everywhere", not unknown, "; ".join(unknown[:5]) or len(bodies))
     seen.expect("junk never causes a fault", not faults, "; ".join(faults[:5]) or f"{count} requests")
     return seen
@@ -119,7 +121,7 @@ async def _send_junk(
     browser: Browser,
     described: dict[str, Any],
     bodies: list[tuple[str, str, dict[str, Any]]],
-    company: str,
+    company: Company,
 ) -> tuple[list[str], list[str], int]:
     """Return where an unknown field was taken, where a fault was answered, and how many requests there were."""
     chosen = random.Random(_SEED)  # noqa: S311 - which junk goes where decides nothing
@@ -129,12 +131,10 @@ async def _send_junk(
     for method, path, schema in bodies:
         if path.endswith(("/auth/password-reset", "/auth/sign-up", "/auth/sign-in")):
             continue  # their limits would answer in their place; other probes send junk to them
-        # There are more of these than the limit of sensitive writes lets anybody call in a minute.
-        await let_window_pass(stage, rules.SENSITIVE_WRITE, browser)
-        filled = path.replace("{company}", company)
-        for piece in ("record_id", "person_id", "invitation_id", "session_id", "file_id", "run_id"):
-            filled = filled.replace("{" + piece + "}", "00000000-0000-7000-8000-000000000000")
-        filled = filled.replace("{slug}", "none").replace("{day}", "2026-01-01")
+        # There are more of these than the limit of sensitive writes lets a person or a company call in a minute.
+        await let_window_pass(stage, rules.SENSITIVE_WRITE, browser, company.id)
+        filled = path.replace("{company}", company.slug).replace("{slug}", "none").replace("{day}", "2026-01-01")
+        filled = _ID_IN_PATH.sub("00000000-0000-7000-8000-000000000000", filled)
         answer = await browser.send(method, filled, json={"unknown_field": 1})
         if answer.status != _INVALID or b"unknown_field" not in answer.body:
             unknown.append(f"{method} {path}: {answer.status}")

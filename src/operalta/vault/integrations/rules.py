@@ -199,8 +199,11 @@ def checked(wanted: Wanted, exemptions: Exemptions, *, needs_credential: bool) -
     name = wanted.name.strip()
     if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
         raise InvalidInput(f"Give it a name of at most {LONGEST_NAME} characters.", field="name")
-    if (wanted.lends is Lends.CONNECTION) != (wanted.client_id is not None):
+    registered = wanted.client_id is not None
+    if (wanted.lends is Lends.CONNECTION) != registered or (wanted.kind is Kind.OAUTH_API and not registered):
         raise InvalidInput("Choose the registration whose connected accounts are used.", field="oauth_client")
+    if wanted.kind is Kind.API_KEY_SERVICE and registered:
+        raise InvalidInput("A service with a key uses no registration. Leave it out.", field="oauth_client")
     if wanted.lends is Lends.NONE and wanted.kind is not Kind.MCP_SERVER:
         raise InvalidInput("A service of this kind needs a credential.", field="credential")
     header, user = _form_parts(wanted)

@@ -131,7 +131,7 @@ async def call_elevated(job: Probed, owner: Probed, functions: Sequence[str], ma
     for row in await cursor.fetchall():
         given = [values.get(each) for each in row["types"]]
         call = sql.SQL(
-            "SELECT count(answer) FILTER (WHERE answer::text NOT IN ('f', 'false')) AS answers FROM {}({}) AS answer"
+            "SELECT count(answer) FILTER (WHERE answer::text NOT IN ('f', 'false', '0')) AS answers FROM {}({}) AS answer"
         ).format(sql.Identifier("elevated", row["name"]), sql.SQL(", ").join(sql.Placeholder() * len(given)))
         try:
             async with job.transaction(force_rollback=True):

@@ -17,7 +17,7 @@ from operalta.assurance.probes.credentials.ground import (
 from operalta.assurance.probes.identity import search_files
 from operalta.assurance.registry import ProbeContext, probe
 from operalta.assurance.rules import Observations
-from operalta.assurance.stage import API, Stage, staged
+from operalta.assurance.stage import API, Company, Stage, staged
 from operalta.settings import DatabaseRole
 
 _CREATED, _NOT_SIGNED_IN, _NOT_ALLOWED, _NOT_FOUND = 201, 401, 403, 404
@@ -34,18 +34,21 @@ async def credentials_come_from_people(context: ProbeContext) -> Observations:
     """Make a credential as everybody, and try every route and the database's own tables as those who may not."""
     stage = staged(context)
     seen = Observations()
-    here = inside(stage.company)
-    program = await make_key(stage, stage.founder, stage.company)
+    house = await make_house(stage)
+    observer = await stage.new_person("Key Observer")
+    await stage.invite(house.founder, house.company, observer, "observer")
+    here = inside(house.company)
+    program = await make_key(stage, house.founder, house.company)
     seen.expect("a member who may makes a key in a session", True, program.key[:3])
     for what, body in _BODIES.items():
         for who, browser, wanted in (
-            ("an observer", stage.observer.browser, _NOT_ALLOWED),
-            ("somebody of another company", stage.outsider.browser, _NOT_FOUND),
+            ("an observer", observer.browser, _NOT_ALLOWED),
+            ("somebody of another company", stage.founder.browser, _NOT_FOUND),
             ("a visitor", stage.browser(), _NOT_SIGNED_IN),
         ):
             answer = await browser.post(f"{API}{here}/{what}", {**body, "kind": "company"} if what == KEYS else body)
             seen.expect(f"{who} makes none of the {what}", answer.status == wanted, answer.status)
-    await _every_route(stage, seen, program)
+    await _every_route(stage, seen, house.company, program)
     async with stage.connect(DatabaseRole.WEB) as connection:
         for table in await store.credential_tables(connection):
             refused = await store.writes_refused(connection, table)
@@ -53,7 +56,7 @@ async def credentials_come_from_people(context: ProbeContext) -> Observations:
     return seen
 
 
-async def _every_route(stage: Stage, seen: Observations, program: Program) -> None:
+async def _every_route(stage: Stage, seen: Observations, company: Company, program: Program) -> None:
     """Call each route that writes credentials without a session, and with a key alone."""
     paths = cast("dict[str, dict[str, Any]]", (await stage.described())["paths"])
     routes = [
@@ -65,7 +68,7 @@ async def _every_route(stage: Stage, seen: Observations, program: Program) -> No
     seen.expect("there are routes that write credentials", len(routes) >= len(_BODIES), len(routes))
     passed: list[str] = []
     for method, path in routes:
-        address = path.removeprefix("/api/v1").replace("{company}", stage.company.slug)
+        address = path.removeprefix("/api/v1").replace("{company}", company.slug)
         for name in ("key_id", "oauth_client_id", "connection_id", "integration_id", "webhook_id", "hook_id"):
             address = address.replace(f"{{{name}}}", "00000000-0000-7000-8000-000000000000")
         bare = await stage.browser().send(method.upper(), f"{API}{address}", json={})
