@@ -1,9 +1,10 @@
-"""The browser, and a deployment of its own for each test module."""
+"""The browser, a deployment that the modules share, and its operator; the story has one of its own."""
 
 import os
 import shutil
 import tempfile
 from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.deployment import Deployment, LocalPage, page_server, running
+from tests.browser.steps import Person, person
 
 CHROMIUM = os.environ.get("OPERALTA_CHROMIUM", "/usr/bin/chromium")
 QUIET = (
@@ -32,7 +34,7 @@ class Place:
     page: LocalPage
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Generator[Browser]:
     if os.environ.get("OPERALTA_WITHOUT_BROWSER") == "1":
         pytest.skip("not run: OPERALTA_WITHOUT_BROWSER=1 leaves out what drives a browser")
@@ -42,8 +44,9 @@ def browser() -> Generator[Browser]:
         started.close()
 
 
-@pytest.fixture(scope="module")
-def place(browser: Browser) -> Generator[Place]:  # noqa: ARG001 - nothing is started where there is no browser
+@contextmanager
+def somewhere() -> Generator[Place]:
+    """Start a deployment with nobody in it."""
     folder = Path(tempfile.mkdtemp(prefix="ob-", dir="/tmp"))  # short, because it holds sockets
     folder.chmod(0o755)
     try:
@@ -51,3 +54,18 @@ def place(browser: Browser) -> Generator[Place]:  # noqa: ARG001 - nothing is st
             yield Place(deployment, page)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def place(browser: Browser) -> Generator[Place]:  # noqa: ARG001 - nothing is started where there is no browser
+    with somewhere() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def operator(browser: Browser, place: Place) -> Generator[Person]:
+    """Ada, the operator of `place`, who alone founds companies and sees the outbox."""
+    with person(browser, place.deployment.base_url) as ada:
+        ada.become_operator(place.deployment.operator_link, "Ada Lamp", "ada@lighthouse.example")
+        ada.verify_address("ada@lighthouse.example")
+        yield ada

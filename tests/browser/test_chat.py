@@ -1,7 +1,6 @@
 """The chat under the fingers: keys, stopping, a page that is loaded again, several replies at once, and no script."""
 
 import re
-from collections.abc import Generator
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -13,12 +12,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser"), pytest.ma
 
 
 @pytest.fixture(scope="module")
-def ada(browser: Browser, place: Place) -> Generator[Person]:
-    with person(browser, place.deployment.base_url) as founder:
-        founder.become_operator(place.deployment.operator_link, "Ada Lamp", "ada@lighthouse.example")
-        founder.verify_address("ada@lighthouse.example")
-        founder.found("Lighthouse Works")
-        yield founder
+def ada(operator: Person) -> Person:
+    operator.found("Lighthouse Talks")
+    return operator
 
 
 @pytest.fixture

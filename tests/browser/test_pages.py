@@ -1,6 +1,5 @@
 """Every page, light and dark: usable with assistive technology, on a narrow screen, and under the content policy."""
 
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -36,13 +35,10 @@ IN_COMPANY = (
 
 
 @pytest.fixture(scope="module")
-def founder(browser: Browser, place: Place) -> Generator[Founder]:
+def founder(operator: Person) -> Founder:
     """A founder whose company holds something on every page; the addresses of the pages; the state of the browser."""
-    with person(browser, place.deployment.base_url) as ada:
-        ada.become_operator(place.deployment.operator_link, "Ada Lamp", "ada@lighthouse.example")
-        ada.verify_address("ada@lighthouse.example")
-        ada.found("Lighthouse Works")
-        yield ada, _addresses(ada), ada.context.storage_state()
+    operator.found("Lighthouse Works")
+    return operator, _addresses(operator), operator.context.storage_state()
 
 
 def _addresses(ada: Person) -> list[str]:

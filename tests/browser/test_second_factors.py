@@ -148,14 +148,12 @@ class VirtualAuthenticator:
 
 
 @pytest.fixture(scope="module")
-def holder(browser: Browser, place: Place) -> Generator[Holder]:
+def holder(browser: Browser, place: Place, operator: Person) -> Generator[Holder]:
     """Ben, who opens an account and adds a phone, an app and a passkey; Ada, the operator, reads the outbox."""
-    base_url = place.deployment.base_url
-    with person(browser, base_url) as ada, person(browser, base_url) as ben:
-        ada.become_operator(place.deployment.operator_link, "Ada Lamp", "ada@lighthouse.example")
-        _open_account(ada, ben)
+    with person(browser, place.deployment.base_url) as ben:
+        _open_account(operator, ben)
         authenticator = VirtualAuthenticator(ben.page)
-        found = Holder(ben, ada, place.deployment, authenticator)
+        found = Holder(ben, operator, place.deployment, authenticator)
         _add_phone(found)
         _add_app(found)
         _add_passkey(found)

@@ -68,6 +68,8 @@ OBJECTS: dict[str, object] = {
         "response": {"clientDataJSON": "eA", "authenticatorData": "eA", "signature": "eA"},
     },
 }
+# What is sent besides what a schema requires, by its name, so that the route does what it is for.
+BESIDES: dict[str, dict[str, object]] = {"NewIntegrationBody": {"credential": "a-key-of-a-service"}}
 # What the forms of pages send, by the end of the path.
 FORMS: dict[str, bytes] = {
     "/sign-up": b"email=somebody%40people.example&name=Matrix&password=correct+horse+battery",
@@ -94,6 +96,10 @@ FORMS: dict[str, bytes] = {
     "/append": b"text=Matrix",
     "/move": b"path=matrix.md",
     "/integrations/clients": b"provider=github&client_id=matrix&client_secret=matrix",
+    "/integrations/services": (
+        b"slug=matrix-service&service_name=Matrix&kind=api_key_service&base_url=https%3A%2F%2F1.1.1.1%2F"
+        b"&credential=a-key-of-a-service"
+    ),
     "/change": b"client_id=matrix&client_secret=matrix",
     "/connect": b"scope=repo",
     "/c/{company}/webhooks": b"name=Matrix&url=https%3A%2F%2F1.1.1.1%2F&events=file.written",
@@ -352,7 +358,7 @@ def json_body(client: Client, route: Route) -> tuple[str, bytes]:
     body = {field: known[field] for field in required or schema["properties"] if field in known}
     missing = set(required) - set(body)
     assert not missing, f"{route.method} {route.path}: say in VALUES what is sent as {missing}"
-    return JSON, json.dumps(body).encode()
+    return JSON, json.dumps(BESIDES.get(schema["title"], {}) | body).encode()
 
 
 def schema_of(client: Client, route: Route) -> dict[str, Any] | None:

@@ -151,6 +151,7 @@ def resealed(box: Strongbox, company: CompanyId) -> int:
     )[0]["number"]
 
 
+@pytest.mark.soak
 @pytest.mark.proves("1.3.4")
 async def test_a_companys_key_is_rotated_under_load_and_after_a_kill(box: Strongbox, founder: Member) -> None:
     await rotate_under_load(box, founder, ROWS * 8)

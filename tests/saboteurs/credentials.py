@@ -58,7 +58,7 @@ def openings_leave_no_event(stage: Stage) -> Generator[None]:
         yield
 
 
-@saboteur("1.3.4", spares=("1.3.1", "2.3.4"))
+@saboteur("1.3.4", spares=("1.3.1", "2.3.4"), soak=True)
 def revoked_keys_go_on(stage: Stage) -> Generator[None]:
     with replaced(stage, "credentials.live_key(text, inet)", ("AND held.revoked_at IS NULL", "")):
         yield

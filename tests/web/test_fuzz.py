@@ -18,7 +18,7 @@ CHECKS: tuple[Any, ...] = tuple(
     for name in ("status_code_conformance", "content_type_conformance", "response_schema_conformance")
 )
 SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
-BOUNDS = settings(max_examples=12, deadline=None, derandomize=True, database=None, suppress_health_check=SLOW)
+BOUNDS = settings(max_examples=8, deadline=None, derandomize=True, database=None, suppress_health_check=SLOW)
 
 
 @pytest.mark.proves("3.4.1")
