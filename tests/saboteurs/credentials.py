@@ -81,3 +81,33 @@ def everybody_opens_signing_secrets(stage: Stage) -> Generator[None]:
     function = "credentials.kind_opened_by(text)"
     with replaced(stage, function, ("ARRAY['webhook_sender'::text]", "ARRAY['webhook_sender'::text, 'egress'::text]")):
         yield
+
+
+@saboteur("5.5.3", spares=("1.3.1", "5.5.1"), soak=True)
+def what_is_off_goes_on(stage: Stage) -> Generator[None]:
+    function = "credentials.use_integration(text, text, boolean)"
+    with replaced(stage, function, ("WHEN wanted <> 'check' AND NOT found.is_on THEN 'off'", "")):
+        yield
+
+
+@saboteur("5.5.3", spares=("5.5.1", "5.5.2"), soak=True)
+def what_is_made_is_on(stage: Stage) -> Generator[None]:
+    as_owner(stage, "ALTER TABLE credentials.integrations ALTER COLUMN is_on SET DEFAULT true")
+    try:
+        yield
+    finally:
+        as_owner(stage, "ALTER TABLE credentials.integrations ALTER COLUMN is_on SET DEFAULT false")
+
+
+@saboteur("6.5.1", spares=("5.4.1", "5.4.3", "5.5.3"))
+def pages_are_told_who_asks(stage: Stage) -> Generator[None]:
+    patch = """
+from operalta.sandbox import egress
+complete = egress._complete
+def telling(*given):
+    made = complete(*given)
+    return egress.Outgoing(made.method, (*made.headers, (b"referer", b"https://operalta.example/acme")), made.body)
+egress._complete = telling
+"""
+    with patched(stage, WORKER, patch):
+        yield

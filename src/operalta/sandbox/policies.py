@@ -128,6 +128,7 @@ ALLOW_LISTED = EgressPolicy(
 # A command with network: connections to hosts on a list, in which it speaks TLS itself, so nobody sees what they carry.
 TUNNELLED = replace(
     ALLOW_LISTED,
+    name="tunnelled",
     methods=frozenset({"CONNECT"}),
     content_types=frozenset(),
     request_bytes=10 * _MEBIBYTE,

@@ -22,7 +22,8 @@ from operalta.db.scope import Row
 from operalta.kernel import clock
 from operalta.kernel.errors import Refusal
 from operalta.kernel.ids import CompanyId
-from operalta.sandbox.egress import ALLOW_LISTED, EgressLine, Errand, Reach, sendable_fields
+from operalta.sandbox.destinations import parse_destination
+from operalta.sandbox.egress import ALLOW_LISTED, EgressLine, EgressPolicy, Errand, sendable_fields
 from operalta.sandbox.errors import DestinationRefused, FetchLimitReached, FetchNotCounted, FetchTimedOut
 from operalta.sandbox.exchange import Outgoing
 from operalta.sealing.errors import CannotOpen, CompanyKeyGone
@@ -45,7 +46,6 @@ from operalta.vault.webhooks.signatures import signed_headers
 WEBHOOKS = replace(
     ALLOW_LISTED,
     name="webhooks",
-    reach=Reach.OPEN,
     methods=frozenset({"POST"}),
     content_types=frozenset(),
     request_bytes=16 * 1024,
@@ -53,7 +53,7 @@ WEBHOOKS = replace(
     seconds=20.0,
     redirects=0,
 )
-"""What may be sent: https to any public host. No redirect is followed, and of an answer the head alone is read."""
+"""What may be sent, to an endpoint's own host: no redirect is followed, and of an answer the head alone is read."""
 
 PAUSE_SECONDS = 2.0
 SENDERS = 8
@@ -65,6 +65,11 @@ _POSTPONED_SECONDS = 60.0
 log = structlog.get_logger(__name__)
 
 
+def surface_to(url: str) -> EgressPolicy:
+    """Return the policy under which an endpoint is written to. Raise DestinationRefused for what is no address."""
+    return WEBHOOKS.for_hosts(parse_destination(url).authority)
+
+
 class Destinations:
     """Looks where an address leads, by the rules that hold when something is sent there."""
 
@@ -73,7 +78,7 @@ class Destinations:
 
     async def check(self, url: str) -> str:
         """Return the address as it is kept. Raise DestinationRefused for one that nothing would be sent to."""
-        return await self._make_door(_nothing_was_sent).check(url, surface=WEBHOOKS, method="POST")
+        return await self._make_door(_nothing_was_sent).check(url, surface=surface_to(url), method="POST")
 
 
 class WebhookSender:
@@ -153,7 +158,7 @@ class WebhookSender:
         answer, _ = await self._make_door(asked.keep).open(
             url,
             Outgoing("POST", sendable_fields(headers.items()), body),
-            WEBHOOKS,
+            surface_to(url),
             Errand(_PURPOSE, company),
             deadline=anyio.current_time() + WEBHOOKS.seconds,
         )

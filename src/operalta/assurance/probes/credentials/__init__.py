@@ -1,5 +1,5 @@
 """Probes of credentials: who makes them, who sees them, who opens them, how they end."""
 
-from operalta.assurance.probes.credentials import ending, making, sealing
+from operalta.assurance.probes.credentials import ending, integrations, making, sealing
 
-MODULES = (making, sealing, ending)
+MODULES = (making, sealing, ending, integrations)

@@ -7,7 +7,7 @@ from uuid import UUID
 from operalta.agents.way_out import EgressLimits
 from operalta.assurance.elsewhere import CEILING_HOSTS, GOOD, TRAP, Elsewhere, Reply, packed, redirect
 from operalta.assurance.probes.egress.fetching import NOT_COUNTED, Fetcher, OwnDoor, fetchers
-from operalta.assurance.probes.egress.surfaces import NAMED, is_within, surfaces
+from operalta.assurance.probes.egress.surfaces import NAMED, is_within, named_policy, surfaces
 from operalta.assurance.registry import ProbeContext, probe
 from operalta.assurance.rules import Observations
 from operalta.assurance.stage import Stage, staged
@@ -84,7 +84,7 @@ def _read_policies(context: ProbeContext, seen: Observations) -> None:
     seen.expect("there is somebody who asks the network", bool(found), len(found))
     for surface in found:
         policies = surface.policies
-        held = bool(policies) and all(is_within(policy, NAMED[policy.reach]) for policy in policies)
+        held = bool(policies) and all(is_within(policy, named_policy(policy)) for policy in policies)
         told = "; ".join(policy.name for policy in policies) or "none that is known"
         seen.expect(f"{surface.file} declares a policy that opens no more than a named one", held, told)
 

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from operalta.sandbox.policies import ALLOW_LISTED, NONE, OPEN, EgressPolicy, Reach
+from operalta.sandbox.policies import ALLOW_LISTED, NONE, OPEN, TUNNELLED, EgressPolicy, Reach
 
 NAMED = {Reach.OPEN: OPEN, Reach.ALLOW_LISTED: ALLOW_LISTED, Reach.NONE: NONE}
-_POLICY_PLACE = 1
+_PLACES = {"EgressTransport": 1, "CommandProxy": 1, "fetch": 1, "open": 2}
+"""What goes through the door, and at which place each is given its policy."""
+
+_ELSEWHERE = {"fetch": "purpose", "open": "deadline"}
+"""What is called the same and has nothing to do with the door lacks this argument."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,15 @@ class Surface:
         module = import_module("operalta." + self.file.removesuffix(".py").replace("/", "."))
         named = getattr(module, self.names, None)
         found = [named] if named is not None else vars(module).values()
-        return tuple(each for each in found if isinstance(each, EgressPolicy)) if self.names else ()
+        policies = [each for each in found if isinstance(each, EgressPolicy)] if self.names else []
+        # What a module's own policy was made from is not what it uses, where it has one of its own.
+        own = [each for each in policies if each not in NAMED.values()]
+        return tuple(own or policies)
+
+
+def named_policy(policy: EgressPolicy) -> EgressPolicy:
+    """Return the named policy that holds what this one may open."""
+    return TUNNELLED if policy.methods == TUNNELLED.methods else NAMED[policy.reach]
 
 
 def surfaces(package: Path) -> list[Surface]:
@@ -59,6 +71,8 @@ def _asking(tree: ast.Module) -> Generator[tuple[int, str]]:
     for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
         name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
         given = {keyword.arg: keyword.value for keyword in call.keywords}
-        if name == "EgressTransport" or (name == "fetch" and "purpose" in given):
-            policy = given.get("surface") or (call.args[_POLICY_PLACE] if len(call.args) > _POLICY_PLACE else None)
-            yield call.lineno, "" if policy is None else ast.unparse(policy)
+        place = _PLACES.get(name)
+        if place is None or _ELSEWHERE.get(name, "surface") not in {"surface", *given}:
+            continue
+        policy = given.get("surface") or (call.args[place] if len(call.args) > place else None)
+        yield call.lineno, "" if policy is None else ast.unparse(policy)
