@@ -137,7 +137,7 @@ class Desk:
     async def work(self, run: UUID) -> None:
         """Work on a run as the queue's worker does with the run's job."""
         self.rows("DELETE FROM jobs.procrastinate_jobs WHERE args ->> 'subject' = %s", str(run))
-        routes = RouteRegistry([replace(builtin_route(), build=lambda: self.model)])
+        routes = RouteRegistry([replace(builtin_route(), build=lambda _call: self.model)])
         await Runner(self.pools.worker, self.dispatcher, self.registry, routes, self.files, self.limits).run(run)
 
     async def say(self, member: Member, text: str, *, conversation: UUID | None = None, private: bool = True) -> Posted:
