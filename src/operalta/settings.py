@@ -114,6 +114,9 @@ class Settings(BaseSettings):
     nat64_prefixes: tuple[ipaddress.IPv6Network, ...] = Field(
         default=(), description='The NAT64 prefixes of your network, such as ["2001:db8:64::/96"].'
     )
+    model_routes: Path | None = Field(
+        default=None, description="The file of model routes (`docs/model-routes.md`); only the built-in one without it."
+    )
     upload_limit_bytes: Annotated[int, Field(ge=1024)] = 25 * 1024 * 1024
     command_seconds: Annotated[
         int, Field(ge=1, le=600, description="The most seconds that a command of an agent may take.")

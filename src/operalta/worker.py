@@ -6,11 +6,12 @@ import signal
 import structlog
 
 from operalta.agents.dispatch import Dispatcher
+from operalta.agents.model_routes.operators_file import operators_routes
 from operalta.agents.routes import RouteRegistry, builtin_route
 from operalta.agents.runner import Runner
 from operalta.agents.shell_tool import Shell
 from operalta.agents.tool_functions import bound_registry
-from operalta.agents.way_out import doors
+from operalta.agents.way_out import doors, model_doors
 from operalta.audit.heads import HeadDirectory
 from operalta.audit.sealer import Sealer
 from operalta.db.pools import Pool
@@ -72,6 +73,7 @@ async def _work(settings: Settings) -> None:
     shell, commands = await _shell(settings)
     limiter = Limiter(settings.redis_address, digest_key=settings.secret("limit-key"))
     make_door = doors(settings, limiter)
+    routes = RouteRegistry([builtin_route(), *operators_routes(settings, model_doors(settings, limiter))])
     roots = root_keys(settings)
     envelope = Envelope(CompanyKeys(settings.var / COMPANY_KEYS, roots))
     opener, oauth = Opener(envelope), OAuthClient(make_door)
@@ -81,7 +83,7 @@ async def _work(settings: Settings) -> None:
         pools[DatabaseRole.WORKER],
         dispatcher,
         bound_registry(files, make_door, shell, commands, integrations),
-        RouteRegistry([builtin_route()]),
+        routes,
         files,
     )
     sender = Sender(pools[DatabaseRole.JOB], settings)

@@ -18,7 +18,7 @@ from operalta.agents import journal, runner, service
 from operalta.agents.builtin_model import BuiltinModel
 from operalta.agents.dispatch import Claim, Dispatcher
 from operalta.agents.registry import ToolRegistry
-from operalta.agents.routes import RouteRegistry, builtin_route
+from operalta.agents.routes import ModelCall, RouteRegistry, builtin_route
 from operalta.agents.rules import RunLimits
 from operalta.agents.runner import Runner
 from operalta.agents.service import Posted
@@ -134,10 +134,15 @@ class Desk:
         async with self.scope(member) as scope:
             return await service.post_message(scope, text, conversation_id=conversation, private=private)
 
+    def _build(self, call: ModelCall) -> Model:
+        """Give the model of the moment, whatever the call."""
+        assert call.company_id
+        return self.model
+
     async def work(self, run: UUID) -> None:
         """Work on a run as the queue's worker does with the run's job."""
         self.rows("DELETE FROM jobs.procrastinate_jobs WHERE args ->> 'subject' = %s", str(run))
-        routes = RouteRegistry([replace(builtin_route(), build=lambda: self.model)])
+        routes = RouteRegistry([replace(builtin_route(), build=self._build)])
         await Runner(self.pools.worker, self.dispatcher, self.registry, routes, self.files, self.limits).run(run)
 
     async def say(self, member: Member, text: str, *, conversation: UUID | None = None, private: bool = True) -> Posted:

@@ -3,13 +3,16 @@
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from uuid import UUID
 
 import pytest
 from pydantic_ai.models import Model
 
 from operalta.agents.builtin_model import BuiltinModel
 from operalta.agents.errors import RouteNotApproved, RouteUnknown
-from operalta.agents.routes import ApprovalRecord, ModelRoute, RouteRegistry, builtin_route
+from operalta.agents.routes import ApprovalRecord, ModelCall, ModelRoute, RouteRegistry, builtin_route
+from operalta.kernel.ids import CompanyId, RunId
+from operalta.sandbox.exchange import EgressLine
 
 RECORD = ApprovalRecord(
     terms_reference="DPA 2030-1",
@@ -22,13 +25,20 @@ RECORD = ApprovalRecord(
 )
 
 
+async def keep(line: EgressLine) -> None:
+    raise AssertionError(line)
+
+
+CALL = ModelCall(CompanyId(UUID(int=1)), RunId(UUID(int=2)), keep)
+
+
 class Provider:
     """Counts how often a model was made: each time stands for bytes that could leave."""
 
     def __init__(self) -> None:
         self.made = 0
 
-    def __call__(self) -> Model:
+    def __call__(self, _call: ModelCall) -> Model:
         self.made += 1
         return BuiltinModel()
 
@@ -53,7 +63,7 @@ def route(provider: Provider, approval: ApprovalRecord | None = RECORD) -> Model
 def test_a_route_without_a_whole_approval_record_makes_no_model(approval: ApprovalRecord | None) -> None:
     provider = Provider()
     with pytest.raises(RouteNotApproved):
-        RouteRegistry([route(provider, approval)]).model_for("far", frozenset({"far"}))
+        RouteRegistry([route(provider, approval)]).model_for("far", CALL, frozenset({"far"}))
     assert provider.made == 0
 
 
@@ -63,19 +73,19 @@ def test_a_company_narrows_the_list_and_never_widens_it() -> None:
     registry = RouteRegistry([builtin_route(), route(provider)])
     assert registry.usable("far").slug == "far"
     with pytest.raises(RouteNotApproved):
-        registry.model_for("far", frozenset({"built-in"}))
+        registry.model_for("far", CALL, frozenset({"built-in"}))
     with pytest.raises(RouteNotApproved):
-        registry.model_for("far", frozenset())
+        registry.model_for("far", CALL, frozenset())
     with pytest.raises(RouteUnknown):
-        registry.model_for("else", frozenset({"else"}))
+        registry.model_for("else", CALL, frozenset({"else"}))
     assert provider.made == 0
-    registry.model_for("far", frozenset({"far"}))
+    registry.model_for("far", CALL, frozenset({"far"}))
     assert provider.made == 1
 
 
 def test_the_built_in_route_is_approved_and_free() -> None:
     registry = RouteRegistry([builtin_route()])
-    assert isinstance(registry.model_for("built-in"), BuiltinModel)
+    assert isinstance(registry.model_for("built-in", CALL), BuiltinModel)
     assert registry.usable("built-in").cost_micros(10**6, 10**6) == 0
     assert registry.all()[0].provider is None
 

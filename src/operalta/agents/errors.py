@@ -4,7 +4,7 @@ from operalta.kernel.errors import Conflict, InvalidInput, NotAllowed, NotFound,
 
 
 class RouteNotApproved(NotAllowed):
-    """This model route is not approved for use here. Choose another, or ask the operator to approve it."""
+    """This model route is not approved for use here. Choose another one, or ask the operator to approve it."""
 
 
 class RouteUnknown(NotFound):
@@ -33,3 +33,15 @@ class ModelMisbehaved(Unavailable):
 
 class CannotBeShown(InvalidInput):
     """What this call would change cannot be shown, so nobody can be asked about it."""
+
+
+class AnswerCutOff(ModelMisbehaved):
+    """The answer grew longer than this model route allows. Ask for less at once."""
+
+
+class ProviderBusy(Unavailable):
+    """The model's provider does not answer right now. Try again in a minute, or choose another model route."""
+
+
+class ProviderRefused(Unavailable):
+    """The model's provider refused the request. Tell the operator to check this route's key and model name."""

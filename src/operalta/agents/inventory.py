@@ -52,4 +52,14 @@ ENTRIES: tuple[InventoryEntry, ...] = (
         ("tool names", "who gave it, to whom"),
         _WITH_CONVERSATION,
     ),
+    InventoryEntry(
+        store="model providers",
+        kind=StoreKind.PROVIDER,
+        purpose="Answer what agents are asked, where the operator has approved a route.",
+        owner="",
+        categories=("prompts of runs",),
+        retention="As the approval record of the route says.",
+        erasure=Erasure.EXPIRE,
+        exported=False,
+    ),
 )

@@ -13,6 +13,8 @@ from pydantic_ai.models import Model
 
 from operalta.agents.builtin_model import BUILTIN_ROUTE, BuiltinModel
 from operalta.agents.errors import RouteNotApproved, RouteUnknown
+from operalta.kernel.ids import CompanyId, RunId
+from operalta.sandbox.exchange import Record
 from operalta.terms.registry import upholds
 
 
@@ -40,19 +42,30 @@ class ApprovalRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelCall:
+    """On whose behalf a model is asked. `keep` receives the line of each request that leaves."""
+
+    company_id: CompanyId
+    run_id: RunId
+    keep: Record
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRoute:
     """A way to a model. `provider` is None where nothing leaves the deployment. Prices are per million tokens.
 
-    `build` makes the model; it is called only once the route has been found to be approved.
+    `fall_back` is the slug of the route to take where this one's provider does not answer. `build` makes the model; it
+    is called only once the route has been found to be approved.
     """
 
     slug: str
     title: str
     provider: str | None
-    build: Callable[[], Model]
+    build: Callable[[ModelCall], Model]
     approval: ApprovalRecord | None
     input_price: Decimal = Decimal(0)
     output_price: Decimal = Decimal(0)
+    fall_back: str | None = None
 
     def cost_micros(self, input_tokens: int, output_tokens: int) -> int:
         """Return what a request costs, in millionths of the currency of the prices, rounded up."""
@@ -88,9 +101,19 @@ class RouteRegistry:
         return route
 
     @upholds("5.6.1")
-    def model_for(self, slug: str, company_list: frozenset[str] | None = None) -> Model:
+    def model_for(self, slug: str, call: ModelCall, company_list: frozenset[str] | None = None) -> Model:
         """Return the model of an approved route. For any other, no model is made, so no byte is sent."""
-        return self.usable(slug, company_list).build()
+        return self.usable(slug, company_list).build(call)
+
+    @upholds("5.6.1")
+    def fall_back_of(self, route: ModelRoute, company_list: frozenset[str] | None = None) -> ModelRoute | None:
+        """Return the route to take instead of `route`; None where it names none that may be used."""
+        if route.fall_back is None:
+            return None
+        try:
+            return self.usable(route.fall_back, company_list)
+        except (RouteUnknown, RouteNotApproved):
+            return None
 
     def all(self) -> tuple[ModelRoute, ...]:
         """Return every route, approved or not, for the page that lists them with their records."""
@@ -103,7 +126,7 @@ def builtin_route() -> ModelRoute:
         slug=BUILTIN_ROUTE,
         title="Built-in: commands and quotations",
         provider=None,
-        build=BuiltinModel,
+        build=lambda _call: BuiltinModel(),
         approval=ApprovalRecord(
             terms_reference="None needed: no provider is involved.",
             region="This deployment",

@@ -18,18 +18,20 @@ from operalta.agents.dispatch import Claim, Dispatcher
 from operalta.agents.errors import ModelMisbehaved
 from operalta.agents.history import as_message, remember
 from operalta.agents.journal import Attempt, Stopped, run_scope
+from operalta.agents.model_routes.asking import Question, RoutedTurn, ask
 from operalta.agents.registry import ToolRegistry
-from operalta.agents.routes import RouteRegistry
+from operalta.agents.routes import ModelCall, RouteRegistry
 from operalta.agents.rules import EventKind, RunLimits, RunState, check
-from operalta.agents.settlement import settle
-from operalta.agents.steps import History, ModelTurn, TextDelta, answer_in, next_step, open_calls
+from operalta.agents.settlement import keep_egress, settle
+from operalta.agents.steps import History, TextDelta, answer_in, open_calls
 from operalta.audit.rules import Action, Outcome
 from operalta.audit.service import record
 from operalta.db.errors import ClaimLost, DatabaseOutOfReach
 from operalta.db.pools import Pool
 from operalta.db.scope import Row, Scope
 from operalta.kernel.errors import Refusal
-from operalta.kernel.ids import ConversationId
+from operalta.kernel.ids import CompanyId, ConversationId, RunId
+from operalta.sandbox.exchange import EgressLine
 from operalta.terms.registry import upholds
 from operalta.workspace.conversations.service import add_agent_message
 from operalta.workspace.files.file_store import FileStore
@@ -146,27 +148,55 @@ class Runner:
         return not waits
 
     async def _ask_model(self, attempt: Attempt, history: History) -> None:
-        model = self.routes.model_for(attempt.run["route"])
+        lines: list[EgressLine] = []
+        try:
+            piece, answered = await self._answered(attempt, history, lines)
+        finally:
+            # What was sent is written down, also where nothing usable came of it.
+            if lines and not attempt.claim.lost.is_set():
+                async with attempt.scope() as scope:
+                    await keep_egress(attempt, scope, lines)
+        async with attempt.scope() as scope:
+            if piece:
+                await attempt.event(scope, EventKind.MODEL_TEXT, {"text": piece})
+            await attempt.event(scope, EventKind.MODEL_ANSWERED, _written_down(answered))
+
+    async def _answered(self, attempt: Attempt, history: History, lines: list[EgressLine]) -> tuple[str, RoutedTurn]:
+        """Return the answer, and the end of its text that is not written down yet. Requests that left go to `lines`."""
+
+        async def keep(line: EgressLine) -> None:
+            lines.append(line)
+
+        call = ModelCall(CompanyId(attempt.run["company_id"]), RunId(attempt.claim.run_id), keep)
         granted = [tool for tool in self.registry if tool.name in attempt.granted]
         piece = ""
-        turn: ModelTurn | None = None
-        async with aclosing(next_step(model, history, granted)) as parts:
+        answered: RoutedTurn | None = None
+        async with aclosing(ask(self.routes, Question(attempt.run["route"], None, call, history, granted))) as parts:
             async for part in parts:
                 if attempt.claim.lost.is_set():
                     raise ClaimLost
                 if attempt.claim.stop.is_set():
                     raise Stopped
-                if isinstance(part, ModelTurn):
-                    turn = part
+                if isinstance(part, RoutedTurn):
+                    answered = part
                     continue
                 piece = await _streamed(attempt, piece, part)
-        if turn is None:
+        if answered is None:
             raise ModelMisbehaved
-        async with attempt.scope() as scope:
-            if piece:
-                await attempt.event(scope, EventKind.MODEL_TEXT, {"text": piece})
-            body = {"message": as_message(turn.message_json), "tokens": turn.usage.tokens}
-            await attempt.event(scope, EventKind.MODEL_ANSWERED, body)
+        return piece, answered
+
+
+def _written_down(answered: RoutedTurn) -> dict[str, object]:
+    """Return what the run keeps of an answer: the message, and over which route, how much and at what cost it came."""
+    usage = answered.turn.usage
+    return {
+        "message": as_message(answered.turn.message_json),
+        "tokens": usage.tokens,
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cost_micros": answered.cost_micros,
+        "route": answered.route.slug,
+    }
 
 
 async def _streamed(attempt: Attempt, piece: str, delta: TextDelta) -> str:

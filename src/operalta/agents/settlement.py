@@ -236,14 +236,15 @@ async def _carry_out_outside(attempt: Attempt, accepted: _Accepted, approval: Ro
         result = failed(call, refusal.public_text)
     except Exception:
         async with attempt.scope() as scope:
-            await _keep_egress(attempt, scope, work.egress)
+            await keep_egress(attempt, scope, work.egress)
         raise
     async with attempt.scope() as scope:
-        await _keep_egress(attempt, scope, work.egress)
+        await keep_egress(attempt, scope, work.egress)
         await _finish(attempt, scope, accepted, result, approval)
 
 
-async def _keep_egress(attempt: Attempt, scope: Scope, lines: Iterable[EgressLine]) -> None:
+async def keep_egress(attempt: Attempt, scope: Scope, lines: Iterable[EgressLine]) -> None:
+    """Write down what left, in the company's egress log and in its audit log."""
     for line in lines:
         destination = f"{line.scheme}://{line.host}:{line.port}"
         kept = {

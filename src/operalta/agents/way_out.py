@@ -1,5 +1,6 @@
 """The door for the requests of agents' runs: as the settings have it, counted for the run and for its company."""
 
+from operalta.agents.model_routes.operators_file import MakeModelDoor
 from operalta.agents.tool_functions import MakeDoor
 from operalta.guard.errors import LimiterUnavailable, TooManyRequests
 from operalta.guard.limiter import Limiter
@@ -44,12 +45,19 @@ class EgressLimits:
 
 def doors(settings: Settings, limiter: Limiter) -> MakeDoor:
     """Return what makes a door that leaves its lines with the callable given. Raise ValueError for odd exemptions."""
+    make = model_doors(settings, limiter)
+    return lambda keep: make(keep, settings.egress_exemptions)
+
+
+@upholds("5.4.1", "5.6.1")
+def model_doors(settings: Settings, limiter: Limiter) -> MakeModelDoor:
+    """Return what makes doors with exemptions of their own: a local model server is no way in for anything else."""
     resolve, meter = resolver_at(settings.dns_server), EgressLimits(limiter)
 
-    def make(keep: Record) -> EgressDoor:
+    def make(keep: Record, exemptions: tuple[str, ...]) -> EgressDoor:
         return EgressDoor(
             OPEN,
-            settings.egress_exemptions,
+            exemptions,
             keep,
             meter=meter,
             translators=settings.nat64_prefixes,

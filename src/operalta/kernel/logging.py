@@ -75,6 +75,11 @@ def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mu
     return event
 
 
+def without_secrets(text: str) -> str:
+    """Return `text` with everything taken out that has the shape of a secret."""
+    return _SECRET_SHAPES.sub(_REDACTED, text)
+
+
 def _redacted(value: object) -> object:
     match value:
         case None | bool() | int() | float():
@@ -91,7 +96,7 @@ def _redacted(value: object) -> object:
         case list() | tuple() | set() | frozenset():
             return [_redacted(each) for each in cast("Iterable[object]", value)]
         case _:
-            return _SECRET_SHAPES.sub(_REDACTED, str(value))[:_LONGEST]
+            return without_secrets(str(value))[:_LONGEST]
 
 
 def _with_exception_name(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

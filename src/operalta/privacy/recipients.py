@@ -46,6 +46,13 @@ RECIPIENTS: Final = (
         "oauth providers",
     ),
     Recipient(
+        "models",
+        "Providers of models",
+        "Prompts of runs, without what looks like a secret, over routes with an approval record.",
+        Decides.OPERATOR,
+        "model providers",
+    ),
+    Recipient(
         "integration",
         "Services that a company has switched on",
         "What a person asked an agent to send there, each time asked about unless it only reads.",

@@ -20,6 +20,9 @@ from operalta.sandbox.metering import Errand
 from operalta.sandbox.policies import EgressPolicy
 from operalta.terms.registry import upholds
 
+NetworkFailure = httpx2.TransportError
+"""What a client's caller sees of a failure of the network; the door's own refusal is its cause."""
+
 # What a client writes of its own accord and the door writes anew.
 _REWRITTEN = frozenset({"accept-encoding", "connection", "content-length", "host", "transfer-encoding"})
 # What the door has undone already, and what the client would keep and send again: nothing here has a jar.

@@ -1,0 +1,69 @@
+"""Asking over a route, and over the one that it falls back to where its provider does not answer."""
+
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from pydantic_ai.messages import ModelMessage
+
+from operalta.agents.errors import ProviderBusy
+from operalta.agents.registry import ToolDeclaration
+from operalta.agents.routes import ModelCall, ModelRoute, RouteRegistry
+from operalta.agents.steps import ModelTurn, TextDelta, next_step
+from operalta.terms.registry import upholds
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedTurn:
+    """A whole answer, the route that it came over, and what it cost."""
+
+    turn: ModelTurn
+    route: ModelRoute
+
+    @property
+    def cost_micros(self) -> int:
+        """The cost in millionths of the currency of the route's prices."""
+        return self.route.cost_micros(self.turn.usage.input_tokens, self.turn.usage.output_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked: over which route, of those that the company allows (None: all), on whose behalf."""
+
+    slug: str
+    company_list: frozenset[str] | None
+    call: ModelCall
+    history: Sequence[ModelMessage]
+    tools: Sequence[ToolDeclaration]
+
+
+@upholds("5.6.1")
+async def ask(routes: RouteRegistry, question: Question) -> AsyncGenerator[TextDelta | RoutedTurn]:
+    """Yield the pieces of the answer and, last, one RoutedTurn.
+
+    The fall-back is taken only where nothing of an answer has come, and only if it is approved and allowed itself.
+    Raise RouteUnknown, RouteNotApproved, and what the model raises.
+    """
+    route = routes.usable(question.slug, question.company_list)
+    begun = False
+    try:
+        async with aclosing(_over(route, question)) as parts:
+            async for part in parts:
+                begun = True
+                yield part
+    except ProviderBusy:
+        other = routes.fall_back_of(route, question.company_list)
+        if begun or other is None:
+            raise
+    else:
+        return
+    async with aclosing(_over(other, question)) as parts:
+        async for part in parts:
+            yield part
+
+
+async def _over(route: ModelRoute, question: Question) -> AsyncGenerator[TextDelta | RoutedTurn]:
+    tools: Iterable[ToolDeclaration] = question.tools
+    async with aclosing(next_step(route.build(question.call), question.history, tools)) as parts:
+        async for part in parts:
+            yield RoutedTurn(part, route) if isinstance(part, ModelTurn) else part
