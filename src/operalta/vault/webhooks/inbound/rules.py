@@ -205,16 +205,17 @@ class _Numbers:
 
 def _is_deeper(content: object, levels: int) -> bool:
     """Tell whether more than so many lists and objects lie in one another."""
-    layer = [content]
+    layer: list[object] = [content]
     for _ in range(levels + 1):
-        holders = [each for each in layer if isinstance(each, dict | list)]
-        if not holders:
+        inner: list[object] = []
+        for each in layer:
+            if isinstance(each, dict):
+                inner += cast("dict[str, object]", each).values()
+            elif isinstance(each, list):
+                inner += cast("list[object]", each)
+        if not inner:
             return False
-        layer = [
-            inner
-            for each in cast("list[dict[str, object] | list[object]]", holders)
-            for inner in (each.values() if isinstance(each, dict) else each)
-        ]
+        layer = inner
     return True
 
 
