@@ -204,8 +204,12 @@ class IntegrationCalls:
             except ConnectionBroken as broken:
                 raise CredentialUnusable(broken.public_text) from broken
         carried = credential_for(integration, key) if key else None
-        words = [carried.value.rpartition(" ")[2], f"{integration.user_name}:{key}"] if carried else []
-        return _Ready(integration, company, errand, carried, Redactor(key or "", *words))
+        words = [carried.value.rpartition(" ")[2]] if carried else []
+        if integration.user_name is not None:
+            words.append(f"{integration.user_name}:{key}")
+        # Of a long token this takes seconds: not here, where everybody else waits.
+        redactor = await anyio.to_thread.run_sync(Redactor, key or "", *words)
+        return _Ready(integration, company, errand, carried, redactor)
 
     async def _key(self, scope: Scope, kept: UUID | None, purpose: str) -> str | None:
         """Return the opened key, None where it opens no more; what was opened of it stays in the log either way."""
