@@ -10,11 +10,12 @@ import pytest
 
 from operalta.agents import service as agents
 from operalta.agents.tool_functions import MakeDoor
-from operalta.db.scope import Origin, open_key_scope
+from operalta.db.scope import Origin, Row, Scope, open_key_scope
 from operalta.sandbox.destinations import Exemptions
 from operalta.sandbox.egress import OPEN, EgressDoor, Record
 from operalta.vault.api_keys import service as api_keys
 from operalta.vault.api_keys.rules import KeyKind
+from operalta.vault.integrations import store as integration_store
 from operalta.vault.integrations.calls import IntegrationCalls
 from operalta.vault.integrations.listing import get_integration
 from operalta.vault.integrations.rules import INTEGRATIONS, Form, Integration, Kind, Lends, Wanted
@@ -309,6 +310,30 @@ async def test_a_credential_goes_to_no_other_address_without_being_entered_anew(
     await shop.ask("/ask-service acme-billing GET /invoices")
     assert shop.service.asked == []
     assert shop.elsewhere.carried() == "Bearer another-key-000"
+
+
+@pytest.mark.proves("7.2.2", "5.5.3")
+async def test_a_change_right_after_the_verdict_sends_no_credential_anywhere(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await shop.make()
+    await shop.ask("/ask-service acme-billing GET /invoices")
+    asked = len(shop.service.asked)
+    verdict_of, changed = integration_store.use, list[bool]()
+
+    async def changed_meanwhile(scope: Scope, slug: str, wanted: str, *, is_used: bool) -> Row | None:
+        verdict = await verdict_of(scope, slug, wanted, is_used=is_used)
+        if is_used and not changed:
+            changed.append(True)
+            await shop.enter(made, shop.founder, "another-key-000", base_url=shop.elsewhere.url)
+        return verdict
+
+    monkeypatch.setattr(integration_store, "use", changed_meanwhile)
+    run = await shop.ask("/ask-service acme-billing GET /invoices")
+    assert changed
+    assert len(shop.service.asked) == asked
+    assert shop.elsewhere.asked == []
+    assert "off" in shop.told(run)
 
 
 @pytest.mark.proves("1.3.4", "5.5.3")

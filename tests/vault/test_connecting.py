@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import structlog
@@ -10,6 +11,7 @@ from operalta.db.errors import NoSuchCompany
 from operalta.identity.errors import NotProved
 from operalta.kernel.errors import InvalidInput, NotAllowed, Refusal
 from operalta.vault.oauth import registrations
+from operalta.vault.oauth.client import OAuthClient
 from operalta.vault.oauth.errors import (
     AnswerUnusable,
     ClientExists,
@@ -25,6 +27,7 @@ from operalta.vault.oauth.errors import (
 from operalta.vault.oauth.providers import providers
 from operalta.vault.oauth.registrations import list_clients
 from operalta.vault.oauth.service import get_connection, list_connections
+from operalta.vault.oauth.wire import Tokens
 from tests.conftest import World
 from tests.vault.authorization_server import CLIENT_ID, CLIENT_SECRET, Fault
 from tests.vault.desk import Desk
@@ -386,3 +389,24 @@ async def test_a_member_who_left_cannot_come_back_with_a_callback(desk: Desk) ->
     desk.box.change("UPDATE tenancy.memberships SET ended_at = now() WHERE person_id = %s", desk.member.person_id)
     with pytest.raises((ConnectingFailed, NoSuchCompany)):
         await desk.come_back(callback)
+
+
+@pytest.mark.proves("1.3.4")
+async def test_tokens_that_come_too_late_to_be_kept_are_ended_and_what_was_asked_stays_in_the_log(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    callback = desk.consent(await desk.begin(await desk.register(), "read"))
+    exchange, came = OAuthClient.exchange, list[Tokens]()
+
+    async def slow_exchange(self: OAuthClient, *arguments: Any, **named: Any) -> Tokens:  # noqa: ANN401 - handed on
+        came.append(await exchange(self, *arguments, **named))
+        desk.box.change("DELETE FROM credentials.oauth_states WHERE person_id = %s", desk.member.person_id)
+        return came[0]
+
+    monkeypatch.setattr(OAuthClient, "exchange", slow_exchange)
+    with pytest.raises(ConnectingFailed):
+        await desk.come_back(callback)
+    assert not desk.server.is_alive(came[0].access_token)
+    kept = desk.box.rows("SELECT purpose FROM sandbox.egress_log WHERE company_id = %s", desk.member.company_id)
+    assert {"exchange a code for tokens", "revoke a connection"} <= {row["purpose"] for row in kept}
+    assert desk.box.rows("SELECT id FROM credentials.connections WHERE person_id = %s", desk.member.person_id) == []

@@ -283,6 +283,8 @@ async def test_a_refresh_that_comes_back_after_the_revocation_brings_nothing_bac
         await caller
     assert desk.row(connection)["status"] == "revoked"
     assert desk.server.grants[0].is_dead  # the fresh tokens were ended where they were made
+    kept = desk.box.rows("SELECT purpose FROM sandbox.egress_log WHERE company_id = %s", desk.member.company_id)
+    assert {"refresh a connection", "revoke a connection"} <= {row["purpose"] for row in kept}
 
 
 @pytest.mark.proves("1.3.1")

@@ -144,7 +144,8 @@ def test_a_receiver_may_ask_for_patience_within_bounds() -> None:
     assert verdict_of_answer(503, "1", 2, 0, now).pause_seconds == PAUSES_SECONDS[1]
     assert verdict_of_answer(503, "9" * 40, 1, 0, now).pause_seconds == LONGEST_WAIT_SECONDS
     assert wait_of("Thu, 01 Jan 2026 00:01:00 GMT", now) == 60
-    assert [wait_of(text, now) for text in ("", "soon", "-5", "1e9", "Thu, 99 Jan", "٣")] == [0] * 6
+    far = "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"
+    assert [wait_of(text, now) for text in ("", "soon", "-5", "1e9", "Thu, 99 Jan", "٣", far)] == [0] * 7
 
 
 @pytest.mark.parametrize(
@@ -182,6 +183,23 @@ def test_what_is_not_json_that_can_be_kept_is_refused(kind: str, body: bytes) ->
 
 def test_json_is_taken_as_it_is() -> None:
     assert content_of("application/cloudevents+json; charset=utf-8", b'{"a": "\\\\u0000"}') == {"a": "\\u0000"}
+    assert content_of("application/json", b"[1.5, 5e-324, 1.7E+308]") == [1.5, 5e-324, 1.7e308]
+    assert content_of("application/json", b"[" * 100 + b"]" * 100)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 101 + b"]" * 101,
+        b'{"a":' * 300 + b"1" + b"}" * 300,
+        b'{"a": 1e5000}',
+        b'{"a": 1e-16000}',
+        b"[" + b",".join([b"1e308"] * 4_000) + b"]",
+    ],
+)
+def test_json_that_would_be_far_larger_or_deeper_when_it_is_read_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidInput):
+        content_of("application/json", body)
 
 
 def test_secrets_are_ours_where_the_sender_makes_none() -> None:

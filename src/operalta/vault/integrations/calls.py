@@ -25,8 +25,8 @@ from operalta.sandbox.transport import EgressTransport
 from operalta.sealing.errors import CannotOpen
 from operalta.terms.registry import upholds
 from operalta.vault.integrations import remote_tools, store
-from operalta.vault.integrations.errors import CredentialUnusable, NoSuchIntegration, ToolsHaveChanged
-from operalta.vault.integrations.listing import integration_of, kept_id_of
+from operalta.vault.integrations.errors import CredentialUnusable, IntegrationOff, NoSuchIntegration, ToolsHaveChanged
+from operalta.vault.integrations.listing import integration_with_key_of
 from operalta.vault.integrations.redaction import Redactor
 from operalta.vault.integrations.remote_tools import Offer, RemoteTools, ToolAnswer
 from operalta.vault.integrations.rules import (
@@ -188,10 +188,10 @@ class IntegrationCalls:
         """Ask the database, and open what the request is to carry."""
         key: str | None = None
         async with errand.open_scope() as scope:
-            integration, connection = await usable(scope, slug, wanted, is_used=True)
+            integration, connection, kept = await _usable(scope, slug, wanted, is_used=True)
             company = scope.company
             if integration.lends is Lends.KEY:
-                key = await self._key(scope, integration, errand.purpose(slug))
+                key = await self._key(scope, kept, errand.purpose(slug))
             elif integration.client_id is not None:
                 await _require_host_of_provider(scope, integration)
         if key is None and integration.lends is Lends.KEY:
@@ -204,12 +204,15 @@ class IntegrationCalls:
             except ConnectionBroken as broken:
                 raise CredentialUnusable(broken.public_text) from broken
         carried = credential_for(integration, key) if key else None
-        words = [carried.value.rpartition(" ")[2], f"{integration.user_name}:{key}"] if carried else []
-        return _Ready(integration, company, errand, carried, Redactor(key or "", *words))
+        words = [carried.value.rpartition(" ")[2]] if carried else []
+        if integration.user_name is not None:
+            words.append(f"{integration.user_name}:{key}")
+        # Of a long token this takes seconds: not here, where everybody else waits.
+        redactor = await anyio.to_thread.run_sync(Redactor, key or "", *words)
+        return _Ready(integration, company, errand, carried, redactor)
 
-    async def _key(self, scope: Scope, integration: Integration, purpose: str) -> str | None:
+    async def _key(self, scope: Scope, kept: UUID | None, purpose: str) -> str | None:
         """Return the opened key, None where it opens no more; what was opened of it stays in the log either way."""
-        kept = await kept_id_of(scope, integration.id)
         if kept is None:
             return None
         try:
@@ -267,13 +270,25 @@ async def usable(scope: Scope, slug: str, wanted: str, *, is_used: bool) -> tupl
     The database is asked, in one function that looks at scope, switch, role and membership. `wanted` is read, write,
     tool or check. Raise NoSuchIntegration, or what `rules.VERDICTS` names.
     """
+    integration, connection, _ = await _usable(scope, slug, wanted, is_used=is_used)
+    return integration, connection
+
+
+async def _usable(
+    scope: Scope, slug: str, wanted: str, *, is_used: bool
+) -> tuple[Integration, UUID | None, UUID | None]:
+    """Return as `usable` does, and the id of the credential that belongs to just this definition."""
     row = await store.use(scope, slug, wanted, is_used=is_used)
     if row is None:
         there = ", ".join(await store.slugs_switched_on(scope)) or "none"
         raise NoSuchIntegration(f"There is no integration of this name here. Switched on are: {there}.")
     if row["verdict"] != "ready":
         raise VERDICTS.get(row["verdict"], NotAllowed)
-    return await integration_of(scope, row["integration"]), row["connection"]
+    # One row tells where to, with what, and whether it is on: somebody may have changed it since the verdict.
+    integration, kept = await integration_with_key_of(scope, row["integration"])
+    if not integration.is_on and wanted != "check":
+        raise IntegrationOff
+    return integration, row["connection"], kept
 
 
 async def _require_host_of_provider(scope: Scope, integration: Integration) -> None:

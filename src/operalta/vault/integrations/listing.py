@@ -24,16 +24,18 @@ async def get_integration(scope: Scope, integration: UUID) -> Integration:
 
 async def integration_of(scope: Scope, integration: UUID) -> Integration:
     """Return one integration for whoever was let in already. Raise NoSuchIntegration."""
+    return (await integration_with_key_of(scope, integration))[0]
+
+
+async def integration_with_key_of(scope: Scope, integration: UUID) -> tuple[Integration, UUID | None]:
+    """Return one integration as it is at one moment, and the id of its credential, if it has one.
+
+    Raise NoSuchIntegration.
+    """
     rows = await store.integrations(scope, only=integration)
     if not rows:
         raise NoSuchIntegration
-    return _integration(rows[0])
-
-
-async def kept_id_of(scope: Scope, integration: UUID) -> UUID | None:
-    """Return the id of an integration's credential; None where it has none."""
-    rows = await store.integrations(scope, only=integration)
-    return rows[0]["kept_id"] if rows else None
+    return _integration(rows[0]), rows[0]["kept_id"]
 
 
 def _integration(row: Row) -> Integration:

@@ -24,7 +24,9 @@ class Redactor:
 
     def __init__(self, *secrets: str) -> None:
         """Prepare for `secrets`; empty ones are passed over."""
-        forms = [form for secret in sorted(filter(None, secrets), key=len, reverse=True) for form in _forms(secret)]
+        # Each once: a pattern for a long secret takes long to prepare.
+        each = sorted(set(filter(None, secrets)), key=len, reverse=True)
+        forms = [form for secret in each for form in _forms(secret)]
         self._pattern = re.compile("|".join(forms)) if forms else None
         self._margin = _MOST_PER_CHARACTER * max(map(len, secrets), default=0)
 

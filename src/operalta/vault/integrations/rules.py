@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Final, Literal, NamedTuple
+from urllib.parse import unquote
 from uuid import UUID
 
 from operalta.kernel.errors import InvalidInput, Refusal
@@ -274,6 +275,8 @@ def address_of(base_url: str, path: str, query: str | None) -> str:
     """Return where a request goes: below the integration's own address, whatever the path says. Raise InvalidInput."""
     if not path.startswith("/") or len(path) > LONGEST_PATH or not path.isprintable() or set("?#") & set(path):
         raise InvalidInput("A path begins with a slash, and has neither ? nor # in it.", field="path")
+    if _has_dot_segment(path):
+        raise InvalidInput("This path leads out of the integration's own address.", field="path")
     asked = query or ""
     if len(asked) > LONGEST_QUERY or not asked.isprintable() or "#" in asked:
         raise InvalidInput("A query is one line without #, such as page=2.", field="query")
@@ -285,6 +288,15 @@ def address_of(base_url: str, path: str, query: str | None) -> str:
     if there.origin != base.origin or not f"{there.path}/".startswith(f"{base.path.rstrip('/')}/"):
         raise InvalidInput("This path leads out of the integration's own address.", field="path")
     return there.href
+
+
+def _has_dot_segment(path: str) -> bool:
+    """Tell whether a server could read a step upwards, however often it decodes and whatever it cuts off."""
+    before, plain = "", path
+    while plain != before:
+        before, plain = plain, unquote(plain)
+    segments = plain.replace("\\", "/").split("/")
+    return any(segment.partition(";")[0].strip() in {".", ".."} for segment in segments)
 
 
 def credential_for(integration: Integration, secret: str) -> Credential:

@@ -8,6 +8,7 @@ import base64
 import hashlib
 import hmac
 import secrets as randomness
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -34,7 +35,7 @@ from operalta.vault.oauth.ports import OpensSecrets
 from operalta.vault.oauth.providers import Provider
 from operalta.vault.oauth.registrations import client_of
 from operalta.vault.oauth.rules import CALLBACK_PATH, Client, OpenScope, chosen_scopes
-from operalta.vault.oauth.wire import GrantDead, Registration, Tokens, authorization_url
+from operalta.vault.oauth.wire import GrantDead, Held, Registration, Tokens, authorization_url
 from operalta.vault.secrets import Secrets
 
 _STATE_BYTES = 32
@@ -150,9 +151,20 @@ class Connecting:
             if isinstance(failure, GrantDead):
                 raise ProviderRefused("The provider no longer accepts this consent. Begin again.") from failure
             raise
-        async with open_scope() as scope:
-            await store.note_requests(scope, asked.lines)
-            return await self._keep(scope, begun.digest, again or new_id(), tokens, wanted)
+        try:
+            async with open_scope() as scope:
+                # On its own: what was asked stays in the log, whatever becomes of the answer.
+                await store.note_requests(scope, asked.lines)
+            async with open_scope() as scope:
+                return await self._keep(scope, begun.digest, again or new_id(), tokens, wanted)
+        except Refusal:
+            # Nobody could ever use or end what is not kept here, so it is ended where it was made, as far as can be.
+            undone, held = Asked(), Held(tokens.access_token, tokens.refresh_token, tokens.account)
+            await self._client.revoke(registered.provider, registration, held, company=begun.company_id, asked=undone)
+            with suppress(Refusal):
+                async with open_scope() as scope:
+                    await store.note_requests(scope, undone.lines)
+            raise
 
     async def _keep(
         self, scope: Scope, state: bytes, connection: UUID, tokens: Tokens, wanted: tuple[str, ...]

@@ -11,6 +11,7 @@ broken and says why.
 
 import asyncio
 import random
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -208,7 +209,7 @@ class ConnectionTokens:
             await self._end(claim, asked, why=_AWAY, pause=_AWAY_SECONDS)
         else:
             if not await self._end(claim, asked, tokens=tokens, refresh=tokens.refresh_token):
-                await self._undo(claim, registration, tokens)
+                await self._undo(open_scope, claim, registration, tokens, asked)
 
     async def _end(
         self,
@@ -253,8 +254,14 @@ class ConnectionTokens:
             "refresh_revision": claim.refresh_revision,
         }
 
-    async def _undo(self, claim: _Claim, registration: Registration, tokens: Tokens) -> None:
+    async def _undo(
+        self, open_scope: OpenScope, claim: _Claim, registration: Registration, tokens: Tokens, asked: Asked
+    ) -> None:
         """Have fresh tokens of a connection that was revoked meanwhile ended where they were made, as far as can be."""
         held = Held(tokens.access_token, tokens.refresh_token, tokens.account)
-        await self._client.revoke(claim.client.provider, registration, held, company=claim.company, asked=Asked())
+        await self._client.revoke(claim.client.provider, registration, held, company=claim.company, asked=asked)
+        with suppress(Refusal):
+            # The claim lets nothing in any more; the scope does, where it is still open.
+            async with open_scope() as scope:
+                await store.note_requests(scope, asked.lines)
         log.info("a refresh came too late", connection=str(claim.connection))

@@ -253,7 +253,7 @@ def wait_of(retry_after: str, now: datetime) -> float:
         return float(int(text[:9]))
     try:
         until = parsedate_to_datetime(text[:60])
-    except (ValueError, IndexError, TypeError):
+    except (ValueError, OverflowError, IndexError, TypeError):
         return 0
     return max(0.0, (until if until.tzinfo else until.replace(tzinfo=UTC)).timestamp() - now.timestamp())
 

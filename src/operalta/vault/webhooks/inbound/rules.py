@@ -1,6 +1,7 @@
 """What hooks for incoming messages are, and what of a message is taken. Pure."""
 
 import json
+import math
 import re
 import secrets
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ LONGEST_SECRET = 200
 SHORTEST_SECRET = 16
 MOST_KEPT = 500
 KEPT_DAYS = 30
+DEEPEST = 100
+"""How many lists and objects may lie in one another: more than that nobody can be shown."""
 HOOK_PATH = "/hooks/"
 
 SCHEME_LABELS = MappingProxyType(
@@ -37,6 +40,7 @@ MAKES_OWN_SECRET = frozenset({Scheme.STRIPE, Scheme.SLACK})
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+_LONGEST_EXPONENT = 4
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
 
@@ -159,7 +163,7 @@ def content_of(content_type: str, body: bytes) -> Any:  # noqa: ANN401 - whateve
         raise NotJson
     try:
         text = body.decode("utf-8")
-        content: object = json.loads(text, parse_constant=_refuse)
+        content: object = json.loads(text, parse_constant=_refuse, parse_float=_Numbers().read)
         # A NUL or half of a surrogate pair, written as an escape, has no place in the database's text.
         written = json.dumps(content, ensure_ascii=False)
         written.encode()
@@ -167,6 +171,8 @@ def content_of(content_type: str, body: bytes) -> Any:  # noqa: ANN401 - whateve
         raise NotJson("This is not JSON that can be read. Have the sender send it in UTF-8.") from error
     if _NUL.search(written):
         raise NotJson("This holds characters that cannot be kept. Have the sender leave out NUL.")
+    if _is_deeper(content, DEEPEST):
+        raise NotJson(f"This lies in more than {DEEPEST} lists and objects. Have the sender write it flatter.")
     return content
 
 
@@ -178,6 +184,39 @@ def challenge_in(scheme: Scheme, content: object) -> str | None:
     challenge = told.get("challenge")
     is_asked = told.get("type") == "url_verification" and isinstance(challenge, str) and _CHALLENGE.fullmatch(challenge)
     return challenge if is_asked and isinstance(challenge, str) else None
+
+
+class _Numbers:
+    """Reads numbers with an exponent. The database writes them out in full, for which there is room in proportion."""
+
+    def __init__(self) -> None:
+        self._room = 4 * LARGEST_BODY_BYTES
+
+    def read(self, text: str) -> float:
+        """Return the number. Raise ValueError for one out of all proportion, or where there is no room left."""
+        number = float(text)
+        exponent = text.lower().partition("e")[2]
+        if exponent:
+            self._room -= abs(int(exponent[:_LONGEST_EXPONENT])) + len(text)
+        if not math.isfinite(number) or len(exponent) > _LONGEST_EXPONENT or self._room < 0:
+            raise ValueError("a number that cannot be kept")
+        return number
+
+
+def _is_deeper(content: object, levels: int) -> bool:
+    """Tell whether more than so many lists and objects lie in one another."""
+    layer: list[object] = [content]
+    for _ in range(levels + 1):
+        inner: list[object] = []
+        for each in layer:
+            if isinstance(each, dict):
+                inner += cast("dict[str, object]", each).values()
+            elif isinstance(each, list):
+                inner += cast("list[object]", each)
+        if not inner:
+            return False
+        layer = inner
+    return True
 
 
 def _refuse(name: str) -> NoReturn:
