@@ -4,6 +4,7 @@ import json
 import math
 import re
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -205,18 +206,18 @@ class _Numbers:
 
 def _is_deeper(content: object, levels: int) -> bool:
     """Tell whether more than so many lists and objects lie in one another."""
-    layer: list[object] = [content]
-    for _ in range(levels + 1):
-        inner: list[object] = []
-        for each in layer:
-            if isinstance(each, dict):
-                inner += cast("dict[str, object]", each).values()
-            elif isinstance(each, list):
-                inner += cast("list[object]", each)
-        if not inner:
-            return False
-        layer = inner
-    return True
+    layer: list[object] = [content] if isinstance(content, (dict, list)) else []
+    for _ in range(levels):
+        inner = [within for each in layer for within in _within(each)]
+        layer = [each for each in inner if isinstance(each, (dict, list))]
+    return bool(layer)
+
+
+def _within(content: object) -> Iterable[object]:
+    """Return what lies directly in a list or an object."""
+    if isinstance(content, dict):
+        return cast("dict[str, object]", content).values()
+    return cast("list[object]", content if isinstance(content, list) else [])
 
 
 def _refuse(name: str) -> NoReturn:
