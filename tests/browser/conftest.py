@@ -1,4 +1,4 @@
-"""The browser, a deployment that the modules share, and its operator; the story has one of its own."""
+"""The browser, a deployment for each module, and its operator. The driver's event loop must end with its module."""
 
 import os
 import shutil
@@ -34,7 +34,7 @@ class Place:
     page: LocalPage
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Generator[Browser]:
     if os.environ.get("OPERALTA_WITHOUT_BROWSER") == "1":
         pytest.skip("not run: OPERALTA_WITHOUT_BROWSER=1 leaves out what drives a browser")
@@ -56,13 +56,13 @@ def somewhere() -> Generator[Place]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def place(browser: Browser) -> Generator[Place]:  # noqa: ARG001 - nothing is started where there is no browser
     with somewhere() as started:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def operator(browser: Browser, place: Place) -> Generator[Person]:
     """Ada, the operator of `place`, who alone founds companies and sees the outbox."""
     with person(browser, place.deployment.base_url) as ada:
