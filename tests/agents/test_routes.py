@@ -63,7 +63,7 @@ def route(provider: Provider, approval: ApprovalRecord | None = RECORD) -> Model
 def test_a_route_without_a_whole_approval_record_makes_no_model(approval: ApprovalRecord | None) -> None:
     provider = Provider()
     with pytest.raises(RouteNotApproved):
-        RouteRegistry([route(provider, approval)]).model_for("far", CALL, frozenset({"far"}))
+        RouteRegistry([route(provider, approval)]).usable("far", frozenset({"far"})).build(CALL)
     assert provider.made == 0
 
 
@@ -73,19 +73,19 @@ def test_a_company_narrows_the_list_and_never_widens_it() -> None:
     registry = RouteRegistry([builtin_route(), route(provider)])
     assert registry.usable("far").slug == "far"
     with pytest.raises(RouteNotApproved):
-        registry.model_for("far", CALL, frozenset({"built-in"}))
+        registry.usable("far", frozenset({"built-in"})).build(CALL)
     with pytest.raises(RouteNotApproved):
-        registry.model_for("far", CALL, frozenset())
+        registry.usable("far", frozenset()).build(CALL)
     with pytest.raises(RouteUnknown):
-        registry.model_for("else", CALL, frozenset({"else"}))
+        registry.usable("else", frozenset({"else"})).build(CALL)
     assert provider.made == 0
-    registry.model_for("far", CALL, frozenset({"far"}))
+    registry.usable("far", frozenset({"far"})).build(CALL)
     assert provider.made == 1
 
 
 def test_the_built_in_route_is_approved_and_free() -> None:
     registry = RouteRegistry([builtin_route()])
-    assert isinstance(registry.model_for("built-in", CALL), BuiltinModel)
+    assert isinstance(registry.usable("built-in").build(CALL), BuiltinModel)
     assert registry.usable("built-in").cost_micros(10**6, 10**6) == 0
     assert registry.all()[0].provider is None
 

@@ -4,7 +4,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,9 +43,8 @@ def browser() -> Generator[Browser]:
         started.close()
 
 
-@contextmanager
-def somewhere() -> Generator[Place]:
-    """Start a deployment with nobody in it."""
+@pytest.fixture(scope="module")
+def place(browser: Browser) -> Generator[Place]:  # noqa: ARG001 - nothing is started where there is no browser
     folder = Path(tempfile.mkdtemp(prefix="ob-", dir="/tmp"))  # short, because it holds sockets
     folder.chmod(0o755)
     try:
@@ -54,12 +52,6 @@ def somewhere() -> Generator[Place]:
             yield Place(deployment, page)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def place(browser: Browser) -> Generator[Place]:  # noqa: ARG001 - nothing is started where there is no browser
-    with somewhere() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,11 @@
 """The whole story in a real browser: a company is founded, its agents work, nothing happens unasked, all is kept."""
 
 import re
-from collections.abc import Generator
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser.conftest import Place, somewhere
+from tests.browser.conftest import Place
 from tests.browser.deployment import PAGE_TEXT, ROOT
 from tests.browser.steps import PASSWORD, Person, person, whole_text
 
@@ -14,13 +13,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser"), pytest.ma
 
 DECISION = "We sell yearly plans, with two months free"
 PLAN = "First light on Monday; the second lamp follows in June."
-
-
-@pytest.fixture
-def place(browser: Browser) -> Generator[Place]:  # noqa: ARG001 - nothing is started where there is no browser
-    """A deployment that nobody has been in, whose worker may be lost."""
-    with somewhere() as started:
-        yield started
 
 
 @pytest.mark.proves("5.5.1")

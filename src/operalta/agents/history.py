@@ -35,7 +35,7 @@ class RunMemory:
             case EventKind.MODEL_ANSWERED:
                 self.turns.append(load_history(body["message"]))
                 self.usage = self.usage.plus(
-                    RunUsage(1, 0, int(body.get("tokens", 0)), int(body.get("cost_micros", 0)))
+                    RunUsage(steps=1, tokens=int(body.get("tokens", 0)), cost_micros=int(body.get("cost_micros", 0)))
                 )
             case EventKind.TOOL_ASKED:
                 self.usage = self.usage.plus(RunUsage(tool_calls=1))

@@ -139,13 +139,13 @@ async def shown_before(scope: Scope, arguments: IntegrationRequest | Integration
     about what would be refused.
     """
     if isinstance(arguments, IntegrationTool):
-        found, _ = await usable(scope, arguments.integration, "tool", is_used=False)
+        found = await usable(scope, arguments.integration, "tool", is_used=False)
         described = {each.name: each.description for each in found.tools}
         _object_in(arguments.arguments)
         before = f"{_described(found)}\nIt says of {arguments.tool}: {described.get(arguments.tool, 'nothing')}"
         return before, f"{arguments.tool} with {arguments.arguments}"
     wanted = "read" if arguments.method in READING else "write"
-    found, _ = await usable(scope, arguments.integration, wanted, is_used=False)
+    found = await usable(scope, arguments.integration, wanted, is_used=False)
     address = address_of(found.base_url, arguments.path, arguments.query)
     return _described(found), f"{arguments.method} {address}\n\n{arguments.body or ''}".rstrip()
 

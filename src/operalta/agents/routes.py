@@ -101,11 +101,6 @@ class RouteRegistry:
         return route
 
     @upholds("5.6.1")
-    def model_for(self, slug: str, call: ModelCall, company_list: frozenset[str] | None = None) -> Model:
-        """Return the model of an approved route. For any other, no model is made, so no byte is sent."""
-        return self.usable(slug, company_list).build(call)
-
-    @upholds("5.6.1")
     def fall_back_of(self, route: ModelRoute, company_list: frozenset[str] | None = None) -> ModelRoute | None:
         """Return the route to take instead of `route`; None where it names none that may be used."""
         if route.fall_back is None:

@@ -1,6 +1,6 @@
 """Asking over a route, and over the one that it falls back to where its provider does not answer."""
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -63,7 +63,6 @@ async def ask(routes: RouteRegistry, question: Question) -> AsyncGenerator[TextD
 
 
 async def _over(route: ModelRoute, question: Question) -> AsyncGenerator[TextDelta | RoutedTurn]:
-    tools: Iterable[ToolDeclaration] = question.tools
-    async with aclosing(next_step(route.build(question.call), question.history, tools)) as parts:
+    async with aclosing(next_step(route.build(question.call), question.history, question.tools)) as parts:
         async for part in parts:
             yield RoutedTurn(part, route) if isinstance(part, ModelTurn) else part

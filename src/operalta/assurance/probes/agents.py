@@ -66,7 +66,7 @@ async def approval_before_the_deed(context: ProbeContext) -> Observations:
     if not seen.expect("what an agent composed for others is asked about", len(asked) == 1, len(asked)):
         return seen
     inbox = await person.browser.get(f"/c/{company.slug}/approvals")
-    approval = _approval_id(inbox.body.decode(), company)
+    approval = approval_id(inbox.body.decode(), company)
     seen.expect("the question shows all arguments", title.encode() in inbox.body)
     async with stage.connect(DatabaseRole.OWNER) as connection:
         before = await store.count_records(connection, company.id, title)
@@ -76,16 +76,16 @@ async def approval_before_the_deed(context: ProbeContext) -> Observations:
         seen.expect("somebody else cannot decide", foreign.status == 404, foreign.status)  # noqa: PLR2004 - not found
         decided = await person.browser.post_form(path, {"decision": "once"})
         seen.expect("the person decides", decided.status == 303, decided.status)  # noqa: PLR2004 - see other
-        await _until_over(stage, person, company, run)
+        await until_over(stage, person, company, run)
         after = await store.count_records(connection, company.id, title)
         seen.expect("then it is written, once", after == 1, after)
         again = await person.browser.post_form(path, {"decision": "once"})
         seen.expect("a decision counts once", again.status >= 400, again.status)  # noqa: PLR2004 - refused
         denied = await stage.say(person, company, "Please record a decision that we deny things")
         inbox = await person.browser.get(f"/c/{company.slug}/approvals")
-        path = f"/c/{company.slug}/approvals/{_approval_id(inbox.body.decode(), company)}/decision"
+        path = f"/c/{company.slug}/approvals/{approval_id(inbox.body.decode(), company)}/decision"
         await person.browser.post_form(path, {"decision": "denied"})
-        await _until_over(stage, person, company, denied)
+        await until_over(stage, person, company, denied)
         written = await store.count_records(connection, company.id, "We deny things")
         seen.expect("what is denied is not done", written == 0, written)
     return seen
@@ -132,10 +132,11 @@ def _used(run: Run) -> list[str]:
     return [body["tool"] for body in run.bodies("tool_result") if body.get("outcome") == "success"]
 
 
-async def _until_over(stage: Stage, person: Person, company: Company, run: Run) -> None:
+async def until_over(stage: Stage, person: Person, company: Company, run: Run) -> None:
     """Follow a run that was resumed until it is over."""
     await stage.follow(person, f"/c/{company.slug}/runs/{run.id}/events", OVER)
 
 
-def _approval_id(page: str, company: Company) -> str:
+def approval_id(page: str, company: Company) -> str:
+    """Return the id of the first question that an inbox shows."""
     return page.partition(f"/c/{company.slug}/approvals/")[2][:36]

@@ -264,20 +264,19 @@ class IntegrationCalls:
 
 
 @upholds("5.5.3")
-async def usable(scope: Scope, slug: str, wanted: str, *, is_used: bool) -> tuple[Integration, UUID | None]:
-    """Return an integration that the scope may use now, and the connection whose token it takes, if it takes one.
+async def usable(scope: Scope, slug: str, wanted: str, *, is_used: bool) -> Integration:
+    """Return an integration that the scope may use now.
 
     The database is asked, in one function that looks at scope, switch, role and membership. `wanted` is read, write,
     tool or check. Raise NoSuchIntegration, or what `rules.VERDICTS` names.
     """
-    integration, connection, _ = await _usable(scope, slug, wanted, is_used=is_used)
-    return integration, connection
+    return (await _usable(scope, slug, wanted, is_used=is_used))[0]
 
 
 async def _usable(
     scope: Scope, slug: str, wanted: str, *, is_used: bool
 ) -> tuple[Integration, UUID | None, UUID | None]:
-    """Return as `usable` does, and the id of the credential that belongs to just this definition."""
+    """Return as `usable` does; the connection whose token it takes, if it takes one; and its credential's id."""
     row = await store.use(scope, slug, wanted, is_used=is_used)
     if row is None:
         there = ", ".join(await store.slugs_switched_on(scope)) or "none"

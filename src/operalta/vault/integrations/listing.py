@@ -19,11 +19,6 @@ async def list_integrations(scope: Scope) -> tuple[Integration, ...]:
 async def get_integration(scope: Scope, integration: UUID) -> Integration:
     """Return one integration. Raise NoSuchIntegration."""
     require(scope, Permission.INTEGRATIONS_READ)
-    return await integration_of(scope, integration)
-
-
-async def integration_of(scope: Scope, integration: UUID) -> Integration:
-    """Return one integration for whoever was let in already. Raise NoSuchIntegration."""
     return (await integration_with_key_of(scope, integration))[0]
 
 

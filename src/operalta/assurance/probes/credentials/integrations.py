@@ -1,21 +1,19 @@
 """How the use of other services is observed: off until people switch them on, and nothing leaves that nobody asked."""
 
 import secrets
-from pathlib import Path
 from typing import Any
 
-import operalta
 from operalta.assurance.elsewhere import GOOD, Reply, Visit
 from operalta.assurance.probes import store
+from operalta.assurance.probes.agents import approval_id, until_over
 from operalta.assurance.probes.credentials.ground import House, inside, make_house, required
 from operalta.assurance.probes.egress.surfaces import surfaces
 from operalta.assurance.registry import ProbeContext, probe
 from operalta.assurance.rules import Observations
-from operalta.assurance.stage import API, OVER, staged
+from operalta.assurance.stage import API, staged
 from operalta.privacy.recipients import NOBODY, recipient_of
 from operalta.settings import DatabaseRole
 
-_PACKAGE = Path(operalta.__file__).parent
 _OK, _CREATED, _NOT_ALLOWED = 200, 201, 403
 _ASK = "/ask-service acme-billing GET /invoices"
 _WRITE = "/ask-service acme-billing POST /invoices | {}"
@@ -63,11 +61,10 @@ async def _off_while_it_waits(house: House, seen: Observations, path: str) -> No
     if not seen.expect("to write there is asked about", bool(run.bodies("approval_asked")), run.outcome):
         return
     required(await house.founder.browser.send("PUT", path, json={"on": False}), _OK, "switch an integration off")
-    inbox = (await house.founder.browser.get(f"/c/{house.company.slug}/approvals")).body.decode()
-    approval = inbox.partition(f"/c/{house.company.slug}/approvals/")[2][:36]
-    decided = f"/c/{house.company.slug}/approvals/{approval}/decision"
+    inbox = await house.founder.browser.get(f"/c/{house.company.slug}/approvals")
+    decided = f"/c/{house.company.slug}/approvals/{approval_id(inbox.body.decode(), house.company)}/decision"
     await house.founder.browser.post_form(decided, {"decision": "once"})
-    await stage.follow(house.founder, f"/c/{house.company.slug}/runs/{run.id}/events", OVER)
+    await until_over(stage, house.founder, house.company, run)
     left = len(_visits(house)) - before
     seen.expect("switched off in the middle of a run, its next call does not leave", left == 0, left)
 
@@ -88,7 +85,9 @@ async def nothing_leaves_that_nobody_asked(context: ProbeContext) -> Observation
     """Hold the ways out against the declared recipients, let a company work, and look at what went out meanwhile."""
     stage = staged(context)
     seen = Observations()
-    ways = {policy.name for surface in surfaces(_PACKAGE) for policy in surface.policies} - {NOBODY}
+    ways = {policy.name for surface in surfaces(context.root / "src" / "operalta") for policy in surface.policies} - {
+        NOBODY
+    }
     undeclared = sorted(way for way in ways if not _is_declared(way))
     seen.expect(
         "every way out has a declared recipient", bool(ways) and not undeclared, ", ".join(undeclared) or len(ways)
@@ -113,8 +112,7 @@ async def nothing_leaves_that_nobody_asked(context: ProbeContext) -> Observation
     seen.expect("with the address that they typed, and nothing besides", bare and not told, ", ".join(told) or "GET")
     async with stage.connect(DatabaseRole.OWNER) as connection:
         lines = await store.egress_lines(connection, house.company.id)
-    logged = [row["destination"] for row in lines]
-    seen.expect("it stands in the company's log of requests", len(logged) == 1, len(logged))
+    seen.expect("it stands in the company's log of requests", len(lines) == 1, len(lines))
     return seen
 
 
