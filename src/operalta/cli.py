@@ -17,7 +17,7 @@ from operalta import __version__
 from operalta.operations.api_key_commands import api_key_commands
 from operalta.operations.key_commands import key_commands
 from operalta.operations.people_commands import people_commands
-from operalta.settings import SettingsError, load_settings
+from operalta.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
     from operalta.db.policy_check import Gap
@@ -104,15 +104,28 @@ def up() -> None:
     _say("stopped")
 
 
+def _fit_to_serve() -> Settings:
+    """Return the settings, once the secrets that every process needs are fit for them.
+
+    Looked at before the product is imported, which takes seconds, so that a refusal comes at once.
+    """
+    settings = load_settings()
+    settings.peppers()
+    for name in ("refresh-key", "limit-key", "code-key"):
+        settings.secret(name)
+    return settings
+
+
 @application.command()
 def serve() -> None:
     """Run one web process (`up` does this for you).
 
     Example: OPERALTA_PROFILE=production operalta serve
     """
+    settings = _fit_to_serve()
     from operalta.app import serve as serve_web
 
-    serve_web(load_settings())
+    serve_web(settings)
 
 
 @application.command()
@@ -121,9 +134,10 @@ def worker() -> None:
 
     Example: operalta worker
     """
+    settings = _fit_to_serve()
     from operalta.worker import work
 
-    work(load_settings())
+    work(settings)
 
 
 @application.command()

@@ -1,7 +1,7 @@
 """The door for the requests of agents' runs: as the settings have it, counted for the run and for its company."""
 
-from operalta.agents.model_routes.operators_file import MakeModelDoor
-from operalta.agents.tool_functions import MakeDoor
+from typing import TYPE_CHECKING
+
 from operalta.guard.errors import LimiterUnavailable, TooManyRequests
 from operalta.guard.limiter import Limiter
 from operalta.guard.rules import EGRESS_REQUESTS, EGRESS_VOLUME, Rule, Subjects
@@ -13,6 +13,10 @@ from operalta.sandbox.naming import resolver_at
 from operalta.sandbox.policies import OPEN
 from operalta.settings import Settings
 from operalta.terms.registry import upholds
+
+if TYPE_CHECKING:  # the web process makes doors as well, and asks no model
+    from operalta.agents.model_routes.operators_file import MakeModelDoor
+    from operalta.agents.tool_functions import MakeDoor
 
 
 @upholds("5.4.3", "4.3.3")
@@ -43,14 +47,14 @@ class EgressLimits:
             raise FetchNotCounted from refusal
 
 
-def doors(settings: Settings, limiter: Limiter) -> MakeDoor:
+def doors(settings: Settings, limiter: Limiter) -> "MakeDoor":
     """Return what makes a door that leaves its lines with the callable given. Raise ValueError for odd exemptions."""
     make = model_doors(settings, limiter)
     return lambda keep: make(keep, settings.egress_exemptions)
 
 
 @upholds("5.4.1", "5.6.1")
-def model_doors(settings: Settings, limiter: Limiter) -> MakeModelDoor:
+def model_doors(settings: Settings, limiter: Limiter) -> "MakeModelDoor":
     """Return what makes doors with exemptions of their own: a local model server is no way in for anything else."""
     resolve, meter = resolver_at(settings.dns_server), EgressLimits(limiter)
 

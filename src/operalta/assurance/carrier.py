@@ -18,7 +18,7 @@ from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 45.0
 LONGEST_REQUEST = 16_384
 _NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")
 _CREATED, _BAD_REQUEST, _NOT_AUTHORISED, _NOT_FOUND, _UNAVAILABLE = 201, 400, 401, 404, 503

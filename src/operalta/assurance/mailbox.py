@@ -9,7 +9,7 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 
 LONGEST_LINE = 4_096
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 45.0
 _LONGEST_MAIL = 1_000_000
 
 

@@ -28,7 +28,7 @@ from operalta.settings import DatabaseRole, Settings
 from operalta.terms.registry import CodeReference
 
 PARALLEL = 4
-PROBE_SECONDS = 60.0
+PROBE_SECONDS = 120.0
 _SIGNATURE_DOMAIN = b"operalta-evidence-v1\0"
 
 Code = Mapping[str, tuple[CodeReference, ...]]

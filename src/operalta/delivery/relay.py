@@ -7,6 +7,7 @@ from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime, parseaddr
+from functools import cache
 from typing import Self
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
@@ -74,7 +75,7 @@ class Relay:
                 use_tls=self.implicit_tls,
                 # None changes to TLS where the relay offers it, True insists.
                 start_tls=False if self.implicit_tls else (None if self.is_local else True),
-                tls_context=ssl.create_default_context(),
+                tls_context=_trusting_the_machines_authorities(),
                 timeout=STEP_SECONDS,
             )
         except aiosmtplib.SMTPRecipientsRefused as error:
@@ -87,6 +88,12 @@ class Relay:
             raise DeliveryDelayed("the relay does not take the text now") from error
         except (aiosmtplib.SMTPException, OSError, TimeoutError, ValueError) as error:
             raise DeliveryDelayed(f"the relay cannot be used: {type(error).__name__}") from error
+
+
+@cache
+def _trusting_the_machines_authorities() -> ssl.SSLContext:
+    # Once for the process: reading some hundred certificates takes longer than sending a mail.
+    return ssl.create_default_context()
 
 
 class MailChannel:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from operalta.sandbox.shell import member
-from operalta.sandbox.shell.cgroups import MOUNTED, Group, places
+from operalta.sandbox.shell.cgroups import MOUNTED, ControlFiles, Group, places
 from operalta.sandbox.shell.member import Member
 from operalta.sandbox.shell.profile import Profile
 from operalta.sandbox.shell.rules import MEBIBYTE, CommandLimits, Ending, Job
@@ -21,12 +21,24 @@ def place(profile: Profile) -> str:
     return str(profile.limits.seconds)
 
 
-def test_without_a_place_there_is_nothing(tmp_path: Path) -> None:
+async def test_without_a_place_there_is_nothing(tmp_path: Path) -> None:
     assert places(tmp_path) == ()
     group = Group(CommandLimits(), ())
     group.take_in((1,))
     assert (group.made, group.ran_out_of_memory) == (0, False)
-    group.remove()
+    await group.remove()
+
+
+async def test_a_group_goes_as_soon_as_it_is_empty(tmp_path: Path) -> None:
+    group = Group(CommandLimits(), (ControlFiles(tmp_path, None, None, None),))
+    folder = only_one_in(tmp_path)
+    (folder / "a process that ends").touch()
+    removing = asyncio.create_task(group.remove())
+    await asyncio.sleep(0.05)
+    assert folder.exists()
+    (folder / "a process that ends").unlink()
+    await removing
+    assert not folder.exists()
 
 
 @pytest.mark.proves("5.3.2")
@@ -49,6 +61,11 @@ async def test_groups_go_with_their_sandboxes(profile: Profile) -> None:
     assert len(made) == len(places())
     assert (await started.run(Job(("true",)))).exit_code == 0
     assert not any(group.exists() for group in made)
+
+
+def only_one_in(folder: Path) -> Path:
+    (found,) = folder.iterdir()
+    return found
 
 
 def is_around(group: Path, process: int) -> bool:

@@ -4,6 +4,7 @@ They come on top of what `watch` sees. The place is made by root before it is le
 or 1, with memory and processes; without one, sandboxes work as they do with it, watched from outside alone.
 """
 
+import asyncio
 import contextlib
 import os
 import secrets
@@ -15,6 +16,7 @@ from operalta.terms.registry import upholds
 
 NAME = "operalta"
 MOUNTED = Path("/sys/fs/cgroup")
+_TRIES, _PAUSE_SECONDS = 200, 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +87,16 @@ class Group:
                         return True
         return False
 
-    def remove(self) -> None:
-        """Take the groups away, whose processes are gone."""
+    async def remove(self) -> None:
+        """Take the groups away, whose processes are gone. The kernel may count those for a moment more."""
         for _, folder in self._made:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+            for _ in range(_TRIES):
+                try:
+                    folder.rmdir()
+                except FileNotFoundError:
+                    break
+                except OSError:
+                    await asyncio.sleep(_PAUSE_SECONDS)
+                else:
+                    break
         self._made.clear()

@@ -199,7 +199,7 @@ class Member:
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
-            self._group.remove()
+            await self._group.remove()
 
     def _kill(self) -> None:
         if self._handle >= 0:

@@ -12,12 +12,9 @@ import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
-from mcp import Client
-from mcp.client.streamable_http import streamable_http_client
-from mcp.types import CallToolResult, PaginatedRequestParams, TextContent, Tool
 
 from operalta.kernel.errors import Refusal
 from operalta.sandbox.transport import EgressTransport
@@ -25,6 +22,10 @@ from operalta.terms.registry import upholds
 from operalta.vault.integrations.errors import ServiceUnusable
 from operalta.vault.integrations.redaction import Redactor
 from operalta.vault.integrations.rules import ToolSeen
+
+if TYPE_CHECKING:  # the library takes most of a second to import, which few processes ever need
+    from mcp import Client
+    from mcp.types import CallToolResult, Tool
 
 MOST_TOOLS = 200
 MOST_PAGES = 20
@@ -56,13 +57,15 @@ class ToolAnswer:
 class RemoteTools:
     """A session with one server."""
 
-    def __init__(self, client: Client, redactor: Redactor) -> None:
+    def __init__(self, client: "Client", redactor: Redactor) -> None:
         self._client = client
         self._redactor = redactor
 
     @upholds("5.5.2")
     async def offer(self) -> Offer:
         """Return the tools as they stand now. Raise ServiceUnusable for more, or others, than can be looked at."""
+        from mcp.types import PaginatedRequestParams
+
         found: list[Tool] = []
         cursor: str | None = None
         for _ in range(MOST_PAGES):
@@ -94,9 +97,9 @@ class RemoteTools:
         return ToolAnswer(self._redactor.beginning(_text_of(result), longest), bool(result.is_error))
 
 
-def _text_of(result: CallToolResult) -> str:
+def _text_of(result: "CallToolResult") -> str:
     parts = [
-        part.text if isinstance(part, TextContent) else f"[a part of the kind {part.type}, which is not shown]"
+        part.text if part.type == "text" else f"[a part of the kind {part.type}, which is not shown]"
         for part in result.content
     ]
     if not parts and result.structured_content is not None:
@@ -113,6 +116,9 @@ async def opened(
     url: str, transport: EgressTransport, redactor: Redactor, seconds: float
 ) -> AsyncGenerator[RemoteTools]:
     """Open a session with the server at `url`. Raise ServiceUnusable, or what the door refuses with."""
+    from mcp import Client
+    from mcp.client.streamable_http import streamable_http_client
+
     try:
         with anyio.fail_after(seconds):
             async with (
