@@ -43,8 +43,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run the hours-long proofs as well")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the soak tier out unless it is asked for; what is left out is counted as deselected, never as passed."""
+    """Leave the soak tier out unless it is asked for; what is left out is counted as deselected, never as passed.
+
+    Tests that share a deployment are kept in one process, or nothing is run: xdist passes their groups on in their
+    names, and goes on without a word where that does not work.
+    """
+    grouped = config.getoption("loadgroup", default=False)
+    if grouped and any(item.get_closest_marker("xdist_group") and "@" not in item.nodeid for item in items):
+        raise pytest.UsageError("this pytest does not let xdist keep groups of tests together")
     if config.getoption("--soak"):
         return
     left_out = [item for item in items if item.get_closest_marker("soak") is not None]

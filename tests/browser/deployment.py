@@ -1,10 +1,12 @@
 """A deployment as its user starts it, and a page on this machine that it may fetch."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -153,3 +155,24 @@ def page_server() -> Generator[LocalPage]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@dataclass
+class Place:
+    """A running deployment, the one local server that its agents may fetch, and whether somebody operates it yet."""
+
+    deployment: Deployment
+    page: LocalPage
+    has_operator: bool = False
+
+
+@contextmanager
+def standing() -> Generator[Place]:
+    """Run a deployment in a folder of its own, which goes with it."""
+    folder = Path(tempfile.mkdtemp(prefix="ob-", dir="/tmp"))  # short, because it holds sockets
+    folder.chmod(0o755)
+    try:
+        with page_server() as page, running(folder / "v", (f"127.0.0.1:{page.port}",)) as deployment:
+            yield Place(deployment, page)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -51,6 +51,14 @@ class Person:
         self.page.get_by_role("button", name=re.compile("Open the operator.s account")).click()
         expect(self.page.get_by_text("You are the operator now.")).to_be_visible()
 
+    def sign_in(self, email: str) -> None:
+        """Sign in with the password that everybody has here."""
+        self.page.goto(f"{self.base_url}/sign-in")
+        self.page.get_by_label("E-mail").fill(email)
+        self.page.get_by_label("Password").fill(PASSWORD)
+        self.page.get_by_role("button", name="Sign in", exact=True).click()
+        expect(self.page.get_by_role("heading", level=1)).to_have_text("Your companies")
+
     def mailed_link(self, recipient: str, subject: str) -> str:
         """Wait for a message in the outbox and return the link in it."""
         mail = self.page.locator(".outbox li").filter(has_text=recipient).filter(has_text=subject)

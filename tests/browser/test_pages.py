@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, StorageState, ViewportSize, expect
 
 from operalta.web.cookies import APPEARANCE
-from tests.browser.conftest import Place
+from tests.browser.deployment import Place
 from tests.browser.steps import Person, person
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser"), pytest.mark.timeout(600)]
@@ -82,7 +82,8 @@ def _last(address: str | None) -> str:
     return address.partition("?")[0].rpartition("/")[2]
 
 
-@pytest.mark.parametrize("appearance", ["light", "dark"])
+# The gallery looks at every page in the light.
+@pytest.mark.parametrize("appearance", [pytest.param("light", marks=pytest.mark.soak), "dark"])
 def test_every_page_of_a_founder_passes_axe(browser: Browser, founder: Founder, appearance: str) -> None:
     ada, addresses, state = founder
     # The checker is a script of ours only here: the policy, which refuses it, is watched in another test.

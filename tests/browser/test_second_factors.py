@@ -16,8 +16,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from pyotp.totp import TOTP
 
 from operalta.settings import DatabaseRole, Settings
-from tests.browser.conftest import Place
-from tests.browser.deployment import Deployment
+from tests.browser.deployment import Deployment, Place
 from tests.browser.steps import PASSWORD, Person, person
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser"), pytest.mark.timeout(600)]
@@ -172,10 +171,7 @@ def _open_account(ada: Person, ben: Person) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("Check your mail")
     page.goto(ada.mailed_link(EMAIL, "Confirm your e-mail address"))
     page.get_by_role("button", name="Confirm that this is my address").click()
-    page.get_by_label("E-mail").fill(EMAIL)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in", exact=True).click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Your companies")
+    ben.sign_in(EMAIL)
 
 
 def _add_phone(ben: Holder) -> None:

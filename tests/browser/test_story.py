@@ -1,18 +1,25 @@
 """The whole story in a real browser: a company is founded, its agents work, nothing happens unasked, all is kept."""
 
 import re
+from collections.abc import Generator
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser.conftest import Place
-from tests.browser.deployment import PAGE_TEXT, ROOT
+from tests.browser.deployment import PAGE_TEXT, ROOT, Place, standing
 from tests.browser.steps import PASSWORD, Person, person, whole_text
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser"), pytest.mark.timeout(600)]
 
 DECISION = "We sell yearly plans, with two months free"
 PLAN = "First light on Monday; the second lamp follows in June."
+
+
+@pytest.fixture(scope="module")
+def place(browser: Browser) -> Generator[Place]:  # noqa: ARG001 - nothing is started where there is no browser
+    """A deployment of its own, which nobody operates yet and which loses its worker."""
+    with standing() as found:
+        yield found
 
 
 @pytest.mark.proves("5.5.1")
