@@ -35,7 +35,8 @@ def main() -> int:
                     print(f"{name} failed: `{' '.join(command)}` shows it again")
                     return code
         parallel = [] if any(argument.startswith("-n") for argument in arguments) else ["-n", "2"]
-        pytest = ["pytest", *parallel, "--dist", "loadgroup", "-p", "no:cacheprovider", *arguments]
+        # Passwords are hashed at low priority, which would starve beside tests of a higher one.
+        pytest = ["nice", "-n", "19", "pytest", *parallel, "--dist", "loadgroup", "-p", "no:cacheprovider", *arguments]
         return _step("tests", pytest, environment)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 
+from operalta.identity import passwords
 from operalta.identity.passwords import (
     HashingBusy,
     PasswordHash,
@@ -196,13 +197,23 @@ async def started_since(before: set[int], count: int) -> set[int]:
             await asyncio.sleep(0.01)
 
 
+def test_a_worker_asks_for_a_lower_priority(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(os, "nice", asked.append)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    passwords.begin_worker()
+    assert asked == [10]
+
+
 async def test_workers_step_aside_and_end_with_the_pool() -> None:
     before = set(children())
     hasher = PasswordHasher(PEPPERS, cost=QUICK, workers=1)
     await asyncio.gather(*(hasher.hash("x") for _ in range(8)))
     workers = set(children()) - before
     assert len(workers) == 1
-    assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in workers} == {os.getpriority(os.PRIO_PROCESS, 0) + 10}
+    # Where the tests themselves run at the lowest priority, none is lower.
+    lower = min(os.getpriority(os.PRIO_PROCESS, 0) + 10, 19)
+    assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in workers} == {lower}
     await hasher.close()
     assert not workers & set(children())
     assert (await hasher.hash("x")).value, "a closed hasher starts again when it is needed"

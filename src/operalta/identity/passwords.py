@@ -211,7 +211,7 @@ class PasswordHasher:
 
     def _make_pool(self) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
-            self._workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker
+            self._workers, mp_context=multiprocessing.get_context("spawn"), initializer=begin_worker
         )
 
     def _forget(self, pool: ProcessPoolExecutor) -> None:
@@ -225,7 +225,7 @@ class PasswordHasher:
             self._waiting -= 1
 
 
-def _begin_worker() -> None:
+def begin_worker() -> None:
     """Prepare a worker process: low priority, and an end of its own should its parent be killed."""
     # Low, and not idle: among other work an idle process gets no core at all, and then nobody could sign in.
     os.nice(_NICENESS)
