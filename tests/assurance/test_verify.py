@@ -24,7 +24,7 @@ from operalta.assurance.verify import (
 from operalta.settings import DatabaseRole
 from operalta.terms.registry import CodeReference
 
-pytestmark = [pytest.mark.xdist_group("deployment"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.xdist_group("deployment"), pytest.mark.timeout(1200)]
 CODE = {"2.5.2": (CodeReference("operalta.example", "example", "operalta/example.py", 7),)}
 
 

@@ -114,14 +114,16 @@ def _reached(caller: Actor, servers: Servers, owner: Owner, estate: Estate) -> d
     with psycopg.connect(servers.settings.database_dsn(caller.database_role)) as connection:
         notices: list[str] = []
         connection.add_notice_handler(lambda notice: notices.append(f"{notice.message_primary}{notice.message_detail}"))
+        before = snapshot(owner, theirs.mark)
         for function in executable_by(owner, caller.database_role):
-            before = snapshot(owner, theirs.mark)
             for arguments in calls(function, ids, theirs):
                 told = _told(connection, caller, estate, function, arguments)
                 if theirs.canary in told or (theirs.mark in told and not told.startswith("refused")):
                     found[role, function.name, TELLS] = (arguments, told[:300])
-            if touched := changed(before, snapshot(owner, theirs.mark)):
+            after = snapshot(owner, theirs.mark)
+            if touched := changed(before, after):
                 found[role, function.name, CHANGES] = touched
+            before = after
         assert theirs.canary not in "".join(notices)
     return found
 

@@ -8,7 +8,7 @@ from operalta.assurance.verify import Report, all_probes, run_probes
 from tests.saboteurs import commands, companies, credentials, egress, files, saboteurs, second_factors, sessions
 from tests.saboteurs.saboteurs import SABOTEURS, Saboteur, at_work
 
-pytestmark = [pytest.mark.xdist_group("deployment"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.xdist_group("deployment"), pytest.mark.timeout(1200)]
 MODULES = (commands, companies, credentials, egress, files, saboteurs, second_factors, sessions)
 PARAMETERS = [pytest.param(each, id=each.name, marks=[pytest.mark.soak] if each.soak else []) for each in SABOTEURS]
 
