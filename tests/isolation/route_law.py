@@ -208,6 +208,7 @@ LAW: dict[Audience | May, str] = {
         GET /api/v1/companies/{company}/runs/{run_id}
         GET /api/v1/companies/{company}/runs/{run_id}/events
         POST /api/v1/companies/{company}/runs/{run_id}/stop
+        GET /api/v1/openai/models            POST /api/v1/openai/chat/completions
     """,
     May.AGENTS_READ: """
         GET /c/{company}/agents              GET /c/{company}/agents/{agent_id}

@@ -125,10 +125,11 @@ async def _visiting(connection: Connection, secret: str, company: str) -> Actor:
 
 @asynccontextmanager
 @upholds("1.3.4", "2.4.0", "2.5.0")
-async def open_key_scope(pool: Pool, secret: str, company: str, origin: Origin) -> AsyncGenerator[Scope]:
-    """Open the scope of an API key in its company, named by id or slug: its scopes, narrowed by its holder's role.
+async def open_key_scope(pool: Pool, secret: str, company: str | None, origin: Origin) -> AsyncGenerator[Scope]:
+    """Open the scope of an API key in its company: its scopes, narrowed by its holder's role.
 
-    Raise KeyRefused for a key that opens nothing now, NoSuchCompany for any company but the key's own.
+    The company is named by id or slug; None where the key alone says which it is. Raise KeyRefused for a key that opens
+    nothing now, NoSuchCompany for any company but the key's own.
     """
     async with pool.acquire() as connection, connection.transaction():
         row = await _first(

@@ -96,7 +96,7 @@ def _faults(route: Route) -> Iterator[tuple[str, str]]:
         counted = f"it is declared {len(route.declarations)} times" if route.declarations else "nothing is declared"
         yield (
             f"{counted}: who may call it, and how often, is not certain",
-            "depend once on ForVisitors, ForPeople or InCompany of web/entry.py",
+            "depend once on ForVisitors, ForPeople, InCompany or InCompanyOfKey of web/entry.py",
         )
         return
     (declaration,) = route.declarations
@@ -110,10 +110,10 @@ def _faults(route: Route) -> Iterator[tuple[str, str]]:
         )
     if not in_company and declaration.audience is Audience.COMPANY:
         yield "it is declared for a company, but its address names none", f"put {IN_COMPANY} into its address"
-    if (declaration.permission is None) is (declaration.audience is Audience.COMPANY):
+    if (declaration.permission is None) is (declaration.audience in {Audience.COMPANY, Audience.KEY}):
         yield (
             "no permission is declared" if declaration.permission is None else "a permission is declared out of place",
-            "InCompany takes the permission that is needed; nothing else takes one",
+            "InCompany and InCompanyOfKey take the permission that is needed; nothing else takes one",
         )
 
 

@@ -46,6 +46,7 @@ class Audience(StrEnum):
     VISITOR = "visitor"
     PERSON = "person"
     COMPANY = "company"
+    KEY = "key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,8 @@ class PersonEntry:
 class CompanyEntry:
     """A request for a company, of somebody with a valid access token or of a program with an API key.
 
-    `permission` is what the route declares.
+    `permission` is what the route declares. `company` is as the address names it: empty where it names none, since the
+    key alone says which it is.
     """
 
     request: Request
@@ -180,7 +182,7 @@ class CompanyEntry:
             return
         if self.services.key_uses.is_due(caller.identity):
             await note_key_use(pool, caller.text, self.origin)
-        async with open_key_scope(pool, caller.text, self.company, self.origin) as scope:
+        async with open_key_scope(pool, caller.text, self.company or None, self.origin) as scope:
             yield scope
 
     async def _count_company(self, scope: Scope) -> None:
@@ -263,13 +265,37 @@ class InCompany:
         header = request.headers.get("authorization")
         if header is None or not request.url.path.startswith("/api/"):
             return await _claims(request, services, origin)
-        scheme, _, text = header.partition(" ")
-        if scheme.casefold() != "bearer" or not is_key_text(text):
-            refused = rules.only(self.declaration.rule, _OF_ADDRESS)
-            if refused is not None:
-                await _count(request, services, refused, Subjects(address=origin.address))
-            raise KeyRefused
-        return PresentedKey(text)
+        return await _presented(request, services, origin, self.declaration.rule)
+
+
+class InCompanyOfKey:
+    """Declares a route for programs alone: their key says in which company, and needs `permission`."""
+
+    def __init__(self, permission: Permission, rule: Rule) -> None:
+        self.declaration = Declaration(Audience.KEY, rule, permission, takes_keys=True)
+        self._permission = permission
+
+    @upholds("1.3.1", "2.4.1")
+    async def __call__(self, request: Request) -> CompanyEntry:
+        """Let the request in, or raise KeyRefused or TooManyRequests."""
+        services, origin, rule = services_of(request), origin_of(request), self.declaration.rule
+        caller = await _presented(request, services, origin, rule)
+        entry = CompanyEntry(request, services, origin, caller, "", self._permission, rule)
+        own = rules.only(rule, frozenset(rules.Dimension) - _OF_COMPANY)
+        if own is not None:
+            await _count(request, services, own, Subjects(entry.identity, request.state.client_address))
+        return entry
+
+
+async def _presented(request: Request, services: Services, origin: Origin, rule: Rule) -> PresentedKey:
+    """Return the key of the request. Raise KeyRefused for none of the right form; that is counted for the address."""
+    scheme, _, text = request.headers.get("authorization", "").partition(" ")
+    if scheme.casefold() != "bearer" or not is_key_text(text):
+        refused = rules.only(rule, _OF_ADDRESS)
+        if refused is not None:
+            await _count(request, services, refused, Subjects(address=origin.address))
+        raise KeyRefused
+    return PresentedKey(text)
 
 
 def origin_of(request: Request) -> Origin:

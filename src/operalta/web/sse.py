@@ -7,7 +7,8 @@ within a second.
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
+from contextlib import contextmanager
 from uuid import UUID
 
 from operalta.agents.reasons import explain_all
@@ -34,14 +35,23 @@ def last_event_id(entry: CompanyEntry) -> int:
 
 async def run_events(entry: CompanyEntry, run_id: UUID, after: int) -> AsyncGenerator[str]:
     """Yield a run's events as the wire wants them, until it is over, the right to see it ends, or half an hour."""
-    caller = entry.identity
+    with counted(entry.identity) as admitted:
+        if not admitted:
+            yield "retry: 10000\n\n"
+            return
+        async for piece in _followed(entry, run_id, after):
+            yield piece
+
+
+@contextmanager
+def counted(caller: str) -> Generator[bool]:
+    """Count a caller's stream while it is open; false where it would be one too many."""
     if _open_streams[caller] >= MOST_STREAMS:
-        yield "retry: 10000\n\n"
+        yield False
         return
     _open_streams[caller] += 1
     try:
-        async for piece in _followed(entry, run_id, after):
-            yield piece
+        yield True
     finally:
         _open_streams[caller] -= 1
         if not _open_streams[caller]:
