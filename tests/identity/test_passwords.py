@@ -197,10 +197,14 @@ async def started_since(before: set[int], count: int) -> set[int]:
             await asyncio.sleep(0.01)
 
 
+def nothing(*_: object) -> None:
+    """Do nothing, whatever is given."""
+
+
 def test_a_worker_asks_for_a_lower_priority(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     monkeypatch.setattr(os, "nice", asked.append)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(signal, "signal", nothing)
     passwords.begin_worker()
     assert asked == [10]
 
