@@ -23,7 +23,9 @@ CALLS: dict[str, LiteralString] = {
     "attach_code": "SELECT elevated.attach_code(%(id)s, %(bytes)s)",
     "keep_in_outbox": "SELECT elevated.keep_in_outbox(%(id)s, 'Subject', 'Body')",
     "finish_revocation": "SELECT elevated.finish_revocation(%(id)s, %(id)s, 'revoked', NULL)",
-    "finish_webhook": "SELECT elevated.finish_webhook(%(id)s, %(id)s, %(id)s, 'delivered', 200, NULL, 0, '[]')",
+    "finish_webhook": "SELECT elevated.finish_webhook(%(id)s, %(id)s, %(id)s, 'delivered', 200, NULL, 0,"
+    ' \'[{"method": "POST", "destination": "x", "outcome": "204", "purpose": "x"}]\','
+    " %(id)s || '.' || repeat('0', 64))",
     "finish_message": "SELECT elevated.finish_message(%(id)s, 'sent', %(text)s)",
     "company_numbers": "SELECT last_number FROM elevated.company_numbers(ARRAY[%(id)s])",
     "record_leaf": "SELECT elevated.record_leaf(%(id)s, 900000, 900000, %(bytes)s)",

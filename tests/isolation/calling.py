@@ -258,9 +258,10 @@ SELECT company_id, gen_random_uuid(), id, registered_by, %s FROM credentials.oau
 RETURNING id AS id
 """
 _A_WEBHOOK: LiteralString = """
-INSERT INTO credentials.webhook_endpoints (company_id, id, name, url, destination, events, kept_id, made_by, holder_id)
+INSERT INTO credentials.webhook_endpoints (company_id, id, name, url, destination, events, kept_id, made_by, holder_id,
+    seen_by)
 SELECT company_id, gen_random_uuid(), %s, 'https://' || %s || '.example/hook', 'https://' || %s || '.example',
-    ARRAY['company.ownership_transferred'], gen_random_uuid(), person_id, person_id
+    ARRAY['company.ownership_transferred'], gen_random_uuid(), person_id, person_id, person_id
 FROM tenancy.memberships WHERE company_id = %s AND role = 'founder' LIMIT 1 RETURNING id AS id
 """
 _A_DELIVERY: LiteralString = """

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from operalta.db.errors import DatabaseOutOfReach, NoSuchCompany
 from operalta.db.pools import Connection, Pool
@@ -283,8 +284,34 @@ async def test_a_refresh_that_comes_back_after_the_revocation_brings_nothing_bac
         await caller
     assert desk.row(connection)["status"] == "revoked"
     assert desk.server.grants[0].is_dead  # the fresh tokens were ended where they were made
-    kept = desk.box.rows("SELECT purpose FROM sandbox.egress_log WHERE company_id = %s", desk.member.company_id)
-    assert {"refresh a connection", "revoke a connection"} <= {row["purpose"] for row in kept}
+    assert asked_after_connecting(desk) == ["refresh a connection", "revoke a connection"]
+
+
+@pytest.mark.proves("7.2.2")
+@pytest.mark.parametrize("fault", [None, Fault.HTML])
+async def test_what_was_asked_for_a_refresh_is_in_the_log_also_when_its_person_has_left(
+    desk: Desk, world: World, fault: Fault | None
+) -> None:
+    world.member((desk.member.company_id, desk.member.company_slug))
+    connection = await desk.connect()
+    desk.let_expire(connection)
+    desk.server.fault = fault
+    desk.server.hold()
+    caller = asyncio.create_task(desk.token(connection))
+    await asyncio.to_thread(desk.server.reached.wait, 30)
+    desk.box.change("UPDATE tenancy.memberships SET ended_at = now() WHERE person_id = %s", desk.member.person_id)
+    desk.server.held.set()
+    with pytest.raises((NoSuchCompany, NoSuchConnection)):
+        await caller
+    assert asked_after_connecting(desk) == ["refresh a connection", "revoke a connection"][: 1 if fault else 2]
+    assert desk.server.grants[0].is_dead == (fault is None)
+
+
+def asked_after_connecting(desk: Desk) -> list[str]:
+    """What the log of the person's company says was asked, for that person, since they connected."""
+    query = "SELECT purpose FROM sandbox.egress_log WHERE company_id = %s AND person_id = %s ORDER BY at, purpose"
+    found = [row["purpose"] for row in desk.box.rows(query, desk.member.company_id, desk.member.person_id)]
+    return [each for each in found if each in ("refresh a connection", "revoke a connection")]
 
 
 @pytest.mark.proves("1.3.1")
@@ -294,16 +321,21 @@ async def test_a_refresh_is_stored_for_the_holder_of_its_claim_alone(
 ) -> None:
     connection = await desk.connect()
     desk.let_expire(connection)
+    lines = [{"method": "POST", "destination": "x", "outcome": "200", "purpose": "refresh a connection"}]
     with psycopg.connect(servers.settings.database_dsn(role)) as anybody:
-        for claim in ("", "made up"):
+        for claim in ("", "made up", f"made up.{desk.member.person_id}.{'0' * 64}", None):
             row = anybody.execute(
-                "SELECT credentials.end_refresh(%s, %s, %s, 'x', 1, NULL, 1, NULL, NULL, 'why', true, NULL, NULL)",
-                (desk.member.company_id, connection, claim),
+                "SELECT credentials.end_refresh(%s, %s, %s, 'x', 1, NULL, 1, NULL, NULL, 'why', true, NULL, %s)",
+                (desk.member.company_id, connection, claim, Jsonb(lines)),
             ).fetchone()
+            assert row == (False,)
+            query = "SELECT credentials.note_refresh(%s, %s, %s, %s)"
+            row = anybody.execute(query, (desk.member.company_id, connection, claim, Jsonb(lines))).fetchone()
             assert row == (False,)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             anybody.execute("SELECT refresh_digest FROM credentials.connections")
     assert desk.row(connection)["status"] == "active"
+    assert asked_after_connecting(desk) == []
 
 
 @pytest.mark.proves("7.2.2")

@@ -3,18 +3,23 @@
 import base64
 import hashlib
 import hmac
+import json
 from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 
 from operalta.kernel.errors import InvalidInput
-from operalta.vault.webhooks.inbound.rules import content_of, secret_of
+from operalta.vault.webhooks.inbound.rules import challenge_in, content_of, is_token, new_token, secret_of
 from operalta.vault.webhooks.rules import (
     JITTER,
+    LONGEST_OVERLAP_HOURS,
     LONGEST_WAIT_SECONDS,
     PAUSES_SECONDS,
     EventKind,
+    body_of,
     checked_events,
+    checked_overlap,
     new_secret,
     verdict_of_answer,
     verdict_of_failure,
@@ -77,6 +82,7 @@ def test_the_published_examples_are_accepted() -> None:
         ({"webhook-timestamp": "١٦١٤٢٦٥٣٣٠"}, BODY, 0),
         ({"webhook-timestamp": f"{AT}.0"}, BODY, 0),
         ({"webhook-signature": ""}, BODY, 0),
+        ({"webhook-signature": SIGNATURE.removeprefix("v1,")}, BODY, 0),
         ({"webhook-signature": "v1,"}, BODY, 0),
         ({"webhook-signature": SIGNATURE.replace("v1,", "v1a,")}, BODY, 0),
         ({"webhook-signature": "v1,AAAA " * 10 + SIGNATURE}, BODY, 0),
@@ -87,6 +93,83 @@ def test_the_published_examples_are_accepted() -> None:
 )
 def test_what_is_not_signed_in_time_is_refused(changes: dict[str, str], body: bytes, later: int) -> None:
     assert verify(Scheme.STANDARD, [SECRET], STANDARD | changes, body, AT + later) is None
+
+
+def signed(scheme: Scheme, key: bytes, at: str, body: bytes) -> dict[str, str]:
+    """Return the header fields of a message of a scheme that signs a time as it is written."""
+    if scheme is Scheme.STRIPE:
+        mac = hmac.new(key, at.encode() + b"." + body, hashlib.sha256).hexdigest()
+        return {"stripe-signature": f"t={at},v1={mac}"}
+    if scheme is Scheme.SLACK:
+        mac = hmac.new(key, b"v0:" + at.encode() + b":" + body, hashlib.sha256).hexdigest()
+        return {"x-slack-request-timestamp": at, "x-slack-signature": f"v0={mac}"}
+    mac = base64.b64encode(hmac.new(key_of(key), f"{MESSAGE}.{at}.".encode() + body, hashlib.sha256).digest())
+    return {"webhook-id": MESSAGE, "webhook-timestamp": at, "webhook-signature": f"v1,{mac.decode()}"}
+
+
+@pytest.mark.proves("7.2.2")
+@pytest.mark.parametrize("scheme", [Scheme.STANDARD, Scheme.STRIPE, Scheme.SLACK])
+def test_a_time_counts_within_five_minutes_and_as_plain_digits(scheme: Scheme) -> None:
+    now = 1_000
+    for at in (now, now - TOLERANCE_SECONDS, now + TOLERANCE_SECONDS):
+        assert verify(scheme, [SECRET], signed(scheme, SECRET, str(at), BODY), BODY, now), at
+    for text in (
+        str(now - TOLERANCE_SECONDS - 1),
+        str(now + TOLERANCE_SECONDS + 1),
+        "\u0661\u0660\u0660\u0660",
+        "1000.0",
+        "+1000",
+        "",
+        "1" * 13,
+    ):
+        assert verify(scheme, [SECRET], signed(scheme, SECRET, text, BODY), BODY, now) is None, text
+
+
+def test_stripe_says_one_time_alone() -> None:
+    header = signed(Scheme.STRIPE, SECRET, "1000", BODY)["stripe-signature"]
+    for wrong in (f"t=999,{header}", f"{header},t=999", header.replace("v1=", "v0="), header.replace("t=1000,", "")):
+        assert verify(Scheme.STRIPE, [SECRET], {"stripe-signature": wrong}, BODY, 1_000) is None
+
+
+def test_an_id_is_a_word_and_alone_says_whether_a_message_came_before() -> None:
+    found = {
+        name: verify(Scheme.STANDARD, [SECRET], signed_headers([SECRET], name, AT, body), body, AT)
+        for name, body in (("msg_1", BODY), ("msg_2", BODY), ("", BODY), ("a b", BODY), ("é", BODY), ("x" * 257, BODY))
+    }
+    assert found["msg_1"] != found["msg_2"]
+    assert [name for name, each in found.items() if each is not None] == ["msg_1", "msg_2"]
+    again = verify(Scheme.STANDARD, [SECRET], signed_headers([SECRET], "msg_1", AT + 9, b"{}"), b"{}", AT)
+    assert again == found["msg_1"]
+
+
+@pytest.mark.proves("7.2.2")
+def test_what_is_told_are_ids_and_a_time() -> None:
+    company, subject = UUID(int=1), UUID(int=2)
+    body = body_of("file.written", company, "file", subject, datetime(2026, 1, 31, 10, 30, tzinfo=UTC))
+    assert json.loads(body) == {
+        "type": "file.written",
+        "timestamp": "2026-01-31T10:30:00Z",
+        "data": {"company": str(company), "kind": "file", "id": str(subject)},
+    }
+
+
+def test_an_overlap_has_its_end_and_an_address_its_form() -> None:
+    assert [checked_overlap(hours) for hours in (0, LONGEST_OVERLAP_HOURS)] == [0, LONGEST_OVERLAP_HOURS]
+    for hours in (-1, LONGEST_OVERLAP_HOURS + 1):
+        with pytest.raises(InvalidInput):
+            checked_overlap(hours)
+    assert is_token(new_token())
+    assert not any(map(is_token, ("", "x" * 42, "x" * 44, "x" * 42 + "\n", "x" * 42 + "/")))
+
+
+def test_slack_alone_gets_its_own_word_back() -> None:
+    asked = {"type": "url_verification", "challenge": "3eZbrw1aBm2rZgRNFdxV2595E9CY"}
+    assert challenge_in(Scheme.SLACK, asked) == asked["challenge"]
+    assert challenge_in(Scheme.GITHUB, asked) is None
+    for wrong in ("<script>", "abc<script>", "x" * 201, "", 7, None):
+        assert challenge_in(Scheme.SLACK, {**asked, "challenge": wrong}) is None
+    assert challenge_in(Scheme.SLACK, {**asked, "type": "event_callback"}) is None
+    assert challenge_in(Scheme.SLACK, [asked]) is None
 
 
 @pytest.mark.parametrize("scheme", Scheme)

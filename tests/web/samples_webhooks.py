@@ -30,6 +30,7 @@ def _endpoint(name: str, host: str, *, on: bool, because: OffBecause | None = No
         changed_at=None,
         rotated_at=before(hours=3),
         previous_until=NOW + timedelta(hours=21),
+        needs_secret=because is OffBecause.LEFT,
         switched_at=before(days=19),
         failing_since=before(hours=5) if failing else None,
         last_attempt_at=before(minutes=3),
@@ -38,6 +39,8 @@ def _endpoint(name: str, host: str, *, on: bool, because: OffBecause | None = No
         last_failure="The receiver answered with an error (503)." if failing else None,
         waiting=2 if failing else 0,
         dead=1 if failing else 0,
+        dropped=41 if failing else 0,
+        dropped_at=before(minutes=20) if failing else None,
     )
 
 
@@ -66,6 +69,7 @@ def _hook(name: str, scheme: Scheme, *, on: bool, has_secret: bool = True, becau
         scheme=scheme,
         shown="k3Jx0a",
         has_secret=has_secret,
+        needs_secret=because is OffBecause.LEFT,
         is_on=on,
         off_because=because,
         holder_id=_ADA,
@@ -156,7 +160,9 @@ def webhook_pages() -> list[Sample]:
     return [
         Sample("webhooks", "webhooks.html", _all()),
         Sample("webhook", "webhook.html", _one(_ENDPOINTS[1])),
+        Sample("webhook-needs-secret", "webhook.html", _one(_ENDPOINTS[3])),
         Sample("inbound-hook", "inbound_hook.html", hook),
+        Sample("inbound-hook-needs-secret", "inbound_hook.html", {**hook, "hook": _HOOKS[2]}),
         Sample("webhook-shown", "webhook_shown.html", shown),
         Sample("webhook-rotated", "webhook_shown.html", {**shown, "url": None, "is_new": False, "is_inbound": False}),
     ]

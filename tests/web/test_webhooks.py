@@ -284,6 +284,35 @@ def test_the_pages_do_the_same_without_script(site: Site, house: House, receiver
     assert site.services
 
 
+@pytest.mark.proves("1.3.4", "5.5.3")
+def test_pages_and_api_say_why_one_is_off_and_what_is_to_be_done(
+    site: Site, house: House, receiver: WebhookReceiver, servers: Servers
+) -> None:
+    founder, inside = house.founder, f"/companies/{house.slug}"
+    wanted = {"name": "Ledger", "url": receiver.url, "events": ["memory.recorded"]}
+    webhook = founder.api("POST", f"{inside}/webhooks", wanted).json["id"]
+    hook = founder.api("POST", f"{inside}/inbound-hooks", {"name": "Issues", "scheme": "github"}).json["id"]
+    with servers.as_owner() as owner:
+        owner.execute("UPDATE credentials.webhook_endpoints SET seen_by = NULL, dropped = 7 WHERE id = %s", (webhook,))
+        owner.execute("UPDATE credentials.inbound_hooks SET seen_by = NULL WHERE id = %s", (hook,))
+    for kind, one in (("webhooks", webhook), ("inbound-hooks", hook)):
+        api, page = f"{inside}/{kind}/{one}", f"/c/{house.slug}/{kind}/{one}"
+        listed = founder.api("GET", f"{inside}/{kind}").json["items"]
+        assert [(each["needs_secret"], "another secret" in each["says"]) for each in listed] == [(True, True)]
+        assert "another secret" in founder.get(page).text
+        assert founder.api("PUT", f"{api}/switch", {"on": True}).status == 409
+        refused = founder.post(f"{page}/switch", on="yes")
+        assert (refused.status, "Give it another secret first" in refused.text) == (409, True)
+        assert founder.post(f"{page}/rotate").status == 200
+        assert founder.post(f"{page}/switch", on="yes").location == f"{page}?notice=switched-on"
+    change = {**wanted, "url": f"{receiver.url}/elsewhere"}
+    assert founder.api("PUT", f"{inside}/webhooks/{webhook}", change).status == 204
+    found = founder.api("GET", f"{inside}/webhooks/{webhook}").json
+    assert (found["is_on"], found["off_because"], found["dropped"]) == (False, "changed", 0)
+    assert "it has another address" in founder.get(f"/c/{house.slug}/webhooks/{webhook}").text
+    assert site.services
+
+
 @pytest.mark.proves("1.3.1")
 def test_keys_read_and_never_manage(site: Site, house: House, world: World) -> None:
     inside = f"/companies/{house.slug}"

@@ -125,6 +125,7 @@ class Action(StrEnum):
     WEBHOOK_REMOVED = "webhook.removed"
     WEBHOOK_REPLAYED = "webhook.replayed"
     WEBHOOK_GIVEN_UP = "webhook.given_up"
+    WEBHOOK_DROPPED = "webhook.dropped"
     INBOUND_HOOK_MADE = "inbound_hook.made"
     INBOUND_HOOK_SWITCHED = "inbound_hook.switched"
     INBOUND_HOOK_ROTATED = "inbound_hook.rotated"

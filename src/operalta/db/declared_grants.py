@@ -114,7 +114,8 @@ WEB = Rights(
         ),
         "credentials.inbound_hooks": (
             "SELECT (company_id, created_at, holder_id, id, is_on, kept_id, made_by, name, off_because, "
-            "previous_kept_id, previous_until, received_at, refused_at, rotated_at, scheme, shown, switched_at)"
+            "previous_kept_id, previous_seen_by, previous_until, received_at, refused_at, rotated_at, scheme, seen_by, "
+            "shown, switched_at)"
         ),
         "credentials.inbound_messages": "SELECT",
         "credentials.integrations": "SELECT",
@@ -128,9 +129,9 @@ WEB = Rights(
             "subject_kind)"
         ),
         "credentials.webhook_endpoints": (
-            "SELECT (changed_at, company_id, created_at, destination, events, failing_since, holder_id, id, is_on, "
-            "kept_id, last_attempt_at, last_failure, last_status, last_success_at, made_by, name, off_because, "
-            "previous_kept_id, previous_until, rotated_at, switched_at)"
+            "SELECT (changed_at, company_id, created_at, destination, dropped, dropped_at, events, failing_since, "
+            "holder_id, id, is_on, kept_id, last_attempt_at, last_failure, last_status, last_success_at, made_by, "
+            "name, off_because, previous_kept_id, previous_seen_by, previous_until, rotated_at, seen_by, switched_at)"
         ),
         "delivery.outbox": "SELECT",
         "identity.authenticators": "SELECT (confirmed_at, created_at, id, last_used_at, name, person_id)",
@@ -187,10 +188,10 @@ WEB = Rights(
         "credentials": """
             begin_connection change_client change_integration change_webhook claim_refresh end_refresh
             hold_company_key hold_key_of_refresh keep_connection keep_inbound_message keep_secret make_api_key
-            make_inbound_hook make_integration make_webhook note_drift note_integration note_key_use note_requests
-            open_inbound_hook open_secret refuse_inbound_message register_client remove_client remove_inbound_hook
-            remove_integration remove_secret remove_webhook replace_secret replay_webhook revoke_api_key
-            revoke_connection rotate_api_key rotate_inbound_hook rotate_webhook switch_inbound_hook
+            make_inbound_hook make_integration make_webhook note_drift note_integration note_key_use note_refresh
+            note_requests open_inbound_hook open_secret refuse_inbound_message register_client remove_client
+            remove_inbound_hook remove_integration remove_secret remove_webhook replace_secret replay_webhook
+            revoke_api_key revoke_connection rotate_api_key rotate_inbound_hook rotate_webhook switch_inbound_hook
             switch_integration switch_webhook take_state taken_state use_connection use_integration
         """,
         "delivery": "note_receipt send_invitation send_verification",
@@ -278,7 +279,7 @@ WORKER = Rights(
         "audit": "append",
         "credentials": """
             claim_refresh end_refresh hold_company_key hold_key_of_refresh keep_secret note_drift note_integration
-            note_requests open_secret remove_secret replace_secret use_connection use_integration
+            note_refresh note_requests open_secret remove_secret replace_secret use_connection use_integration
         """,
         "scope": """
             colleagues company_permitting is_company_member_with_role may open_run_scope part roles_permitted

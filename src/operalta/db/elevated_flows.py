@@ -51,7 +51,10 @@ _OF_THE_QUEUE = "a message's id, put into the queue by the scoped function that 
 _TAKEN = "the message that take_message gave in this transaction; any other is refused"
 _NO_IDS = "it takes none"
 _OF_TAKEN_REVOCATION = "what take_revocation gave; any other, and one that nobody took, is refused"
-_OF_TAKEN_WEBHOOK = "what take_webhook gave, with its claim; any other, and what somebody else took since, is refused"
+_OF_TAKEN_WEBHOOK = (
+    "what take_webhook gave, with its claim and receipt; any other is refused, and of what somebody else took since the"
+    " lines of the egress log alone are kept"
+)
 _OF_UNSEALED = "events that unsealed_events gave; an event that is sealed already, or is not there, is refused"
 _A_COMPANY = "a company that has a key; for any other there are no secrets, and nothing happens"
 _OF_THE_PAGE = "rows of the page before; a row that was written since, or is not there, stays as it is"

@@ -150,7 +150,7 @@ async def hold_key_of_refresh(connection: Connection, company: UUID, connection_
 
 
 async def end_refresh(connection: Connection, fields: dict[str, Any], lines: Lines) -> bool:
-    """Store how a refresh ended. Without a scope: the claim is what lets in."""
+    """Store how a refresh ended. Without a scope: the claim is what lets in. False: the lines alone are kept."""
     cursor = await connection.execute(
         """
         SELECT credentials.end_refresh(%(company)s, %(connection)s, %(claim)s, %(access)s, %(access_revision)s, %(refresh)s,
@@ -161,6 +161,14 @@ async def end_refresh(connection: Connection, fields: dict[str, Any], lines: Lin
     )
     row = await cursor.fetchone()
     return row is not None and row["done"]
+
+
+async def note_refresh(connection: Connection, company: UUID, connection_id: UUID, claim: str, lines: Lines) -> None:
+    """Leave lines in the egress log for whoever holds the claim of a refresh, or held it."""
+    await connection.execute(
+        "SELECT credentials.note_refresh(%(company)s, %(connection)s, %(claim)s, %(lines)s)",
+        {"company": company, "connection": connection_id, "claim": claim, "lines": Jsonb(lines)},
+    )
 
 
 async def revoke(scope: Scope, connection_id: UUID) -> bool:

@@ -209,7 +209,7 @@ class ConnectionTokens:
             await self._end(claim, asked, why=_AWAY, pause=_AWAY_SECONDS)
         else:
             if not await self._end(claim, asked, tokens=tokens, refresh=tokens.refresh_token):
-                await self._undo(open_scope, claim, registration, tokens, asked)
+                await self._undo(claim, registration, tokens)
 
     async def _end(
         self,
@@ -254,14 +254,12 @@ class ConnectionTokens:
             "refresh_revision": claim.refresh_revision,
         }
 
-    async def _undo(
-        self, open_scope: OpenScope, claim: _Claim, registration: Registration, tokens: Tokens, asked: Asked
-    ) -> None:
+    async def _undo(self, claim: _Claim, registration: Registration, tokens: Tokens) -> None:
         """Have fresh tokens of a connection that was revoked meanwhile ended where they were made, as far as can be."""
-        held = Held(tokens.access_token, tokens.refresh_token, tokens.account)
+        asked, held = Asked(), Held(tokens.access_token, tokens.refresh_token, tokens.account)
         await self._client.revoke(claim.client.provider, registration, held, company=claim.company, asked=asked)
-        with suppress(Refusal):
-            # The claim lets nothing in any more; the scope does, where it is still open.
-            async with open_scope() as scope:
-                await store.note_requests(scope, asked.lines)
+        with suppress(DatabaseOutOfReach):
+            # The claim stores nothing any more, but is still good for what was asked because of it.
+            async with self._pool.acquire() as connection, connection.transaction():
+                await store.note_refresh(connection, claim.company, claim.connection, claim.secret, asked.lines)
         log.info("a refresh came too late", connection=str(claim.connection))

@@ -19,7 +19,7 @@ from operalta.vault.kinds import SecretKind
 from operalta.vault.oauth.rules import OpenScope
 from operalta.vault.secrets import Secrets
 from operalta.vault.webhooks import store
-from operalta.vault.webhooks.errors import NoSuchDelivery, NoSuchWebhook, TooManyWebhooks, WebhookIsOff
+from operalta.vault.webhooks.errors import NoSuchDelivery, NoSuchWebhook, RotateFirst, TooManyWebhooks, WebhookIsOff
 from operalta.vault.webhooks.rules import (
     LONGEST_NAME,
     LONGEST_URL,
@@ -80,7 +80,10 @@ class Endpoints:
     async def change(
         self, open_scope: OpenScope, endpoint: UUID, name: str, events: Collection[str], url: str = ""
     ) -> None:
-        """Change name and kinds and, where `url` is not empty, the address. Raise as `make` does, or NoSuchWebhook."""
+        """Change name and kinds and, where `url` is not empty, the address. Another address switches it off.
+
+        Raise as `make` does, or NoSuchWebhook.
+        """
         name, kinds = checked_line(name, "name", LONGEST_NAME, 1), checked_events(events)
         async with open_scope() as scope:
             await _require_manager(scope, SensitiveOperation.MAKE_WEBHOOK)
@@ -93,6 +96,8 @@ class Endpoints:
     @upholds("1.3.1", "1.3.4")
     async def rotate(self, scope: Scope, endpoint: UUID, overlap_hours: int) -> SecretOnce:
         """Give an endpoint another signing secret and return it; for `overlap_hours` both sign.
+
+        They do not where whoever has seen the one before may no longer manage integrations here: it ends at once.
 
         Raise InvalidInput, NotProved, NoSuchWebhook.
         """
@@ -119,7 +124,8 @@ class Endpoints:
 async def switch(scope: Scope, endpoint: UUID, *, on: bool) -> None:
     """Switch an endpoint on or off; whoever switches it on holds it from then on.
 
-    Switched off, nothing is sent from the next delivery on, and what waited becomes a dead letter. Raise NoSuchWebhook.
+    Switched off, nothing is sent from the next delivery on, and what waited becomes a dead letter. Raise NoSuchWebhook,
+    or RotateFirst where whoever has seen its secret may no longer manage integrations here.
     """
     _require_person(scope)
     _require(await store.switch(scope, endpoint, on=on), "switched")
@@ -193,6 +199,8 @@ def _require(verdict: str, wanted: str) -> None:
             raise NoSuchWebhook
         case "off":
             raise WebhookIsOff
+        case "rotate first":
+            raise RotateFirst
         case _:
             raise NotAllowed
 
@@ -216,6 +224,7 @@ def _endpoint(row: Row) -> Endpoint:
         changed_at=row["changed_at"],
         rotated_at=row["rotated_at"],
         previous_until=row["previous_until"],
+        needs_secret=row["needs_secret"],
         switched_at=row["switched_at"],
         failing_since=row["failing_since"],
         last_attempt_at=row["last_attempt_at"],
@@ -224,6 +233,8 @@ def _endpoint(row: Row) -> Endpoint:
         last_failure=row["last_failure"],
         waiting=row["waiting"],
         dead=row["dead"],
+        dropped=row["dropped"],
+        dropped_at=row["dropped_at"],
     )
 
 

@@ -23,6 +23,10 @@ class SecretMissing(Conflict):
     """Nothing could be checked without a secret. Give this address the secret of its sender first."""
 
 
+class RotateFirst(Conflict):
+    """Somebody who has seen its secret may no longer manage integrations here. Give it another secret first."""
+
+
 class NoSuchHook(NotFound):
     """There is nothing here."""
 

@@ -28,6 +28,12 @@ PAUSES_SECONDS = (5, 300, 1_800, 7_200, 18_000, 36_000, 36_000)
 JITTER = 0.2
 """By up to this part a pause is longer, so that what failed together is not tried again together."""
 
+MOST_WAITING = 1_000
+"""For one endpoint. What happens while so many wait is left out, and counted."""
+
+LONGEST_DAYS = 4
+"""Whatever has waited for so long is given up, whatever it waited for."""
+
 LONGEST_WAIT_SECONDS = 36_000
 """A receiver that asks for more patience than this is tried again all the same."""
 
@@ -78,6 +84,7 @@ class OffBecause(StrEnum):
     GONE = "gone"
     FAILING = "failing"
     LEFT = "left"
+    CHANGED = "changed"
 
 
 _OFF_WORDS = MappingProxyType(
@@ -85,11 +92,18 @@ _OFF_WORDS = MappingProxyType(
         OffBecause.GONE: "Switched off: the receiver answered that it is gone (410). Switch it on when it is back.",
         OffBecause.FAILING: "Switched off: nothing has arrived for three days. Mend the receiver, then switch it on.",
         OffBecause.LEFT: (
-            "Switched off: whoever held it may no longer manage integrations here, and has seen its secret."
-            " Give it another secret, then switch it on; you hold it then."
+            "Switched off: whoever held it may no longer manage integrations here. Switch it on, and you hold it."
         ),
+        OffBecause.CHANGED: "Switched off: it has another address. Switch it on, and you hold it.",
     }
 )
+
+
+EXCHANGE_FIRST = (
+    "Off: whoever has seen its secret may no longer manage integrations here."
+    " Give it another secret, then switch it on; you hold it then."
+)
+"""What is said of it until its secret is exchanged, whatever else it is off for."""
 
 
 class DeliveryStatus(StrEnum):
@@ -116,6 +130,7 @@ class Endpoint:
     changed_at: datetime | None
     rotated_at: datetime | None
     previous_until: datetime | None
+    needs_secret: bool
     switched_at: datetime | None
     failing_since: datetime | None
     last_attempt_at: datetime | None
@@ -124,6 +139,8 @@ class Endpoint:
     last_failure: str | None
     waiting: int
     dead: int
+    dropped: int
+    dropped_at: datetime | None
 
     @property
     def state(self) -> str:
@@ -134,7 +151,14 @@ class Endpoint:
 
     @property
     def says(self) -> str:
-        """The state in a sentence, with what to do about it."""
+        """The state in words, with what to do about it."""
+        left_out = f"At least {self.dropped} events were left out, because {MOST_WAITING:,} were waiting."
+        return f"{self._state_says} {left_out}" if self.dropped else self._state_says
+
+    @property
+    def _state_says(self) -> str:
+        if self.needs_secret:
+            return EXCHANGE_FIRST
         if self.off_because is not None:
             return _OFF_WORDS[self.off_because]
         if not self.is_on:

@@ -61,6 +61,7 @@ SENDERS = 8
 
 _PURPOSE = "send a webhook"
 _POSTPONED_SECONDS = 60.0
+_OUR_FAULT = "It could not be sent, and the receiver is not at fault. Tell the operator."
 
 log = structlog.get_logger(__name__)
 
@@ -103,8 +104,8 @@ class WebhookSender:
             except (DatabaseOutOfReach, psycopg.Error) as failure:
                 log.warning("webhooks are sent later", error=type(failure).__name__)
             except Exception as failure:
-                # One delivery that trips us up must not end the worker: its claim runs out, and it is tried again.
-                log.exception("a webhook could not be sent", error=type(failure).__name__)
+                # Nothing that trips us up ends the worker: a claim runs out, and what was taken is tried again.
+                log.exception("webhooks are sent later", error=type(failure).__name__)
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), PAUSE_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
 
@@ -116,7 +117,12 @@ class WebhookSender:
         if taken is None:
             return False
         asked = Asked()
-        verdict = await self._send(taken, asked)
+        try:
+            verdict = await self._send(taken, asked)
+        except Exception as failure:
+            # One that trips us up is tried again and then given up like any other, and its lines are kept.
+            log.exception("a webhook could not be sent", error=type(failure).__name__)
+            verdict = verdict_of_failure(_OUR_FAULT, taken["attempt"], random.random())  # noqa: S311 - as below
         fields = {
             "ended": verdict.ended,
             "status": verdict.status,

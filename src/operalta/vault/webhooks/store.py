@@ -17,6 +17,7 @@ async def endpoints(scope: Scope, *, only: UUID | None = None) -> list[Row]:
         """
         SELECT one.id, one.name, one.destination, one.events, one.is_on, one.off_because, one.holder_id,
             colleague.name AS holder_name, one.created_at, one.changed_at, one.rotated_at, one.previous_until,
+            one.seen_by IS NULL AS needs_secret, one.dropped, one.dropped_at,
             one.switched_at, one.failing_since, one.last_attempt_at, one.last_success_at, one.last_status, one.last_failure,
             (SELECT count(*) FROM credentials.webhook_deliveries AS sent WHERE sent.company_id = %(company)s
                 AND sent.endpoint_id = one.id AND sent.status = 'waiting') AS waiting,
@@ -112,16 +113,17 @@ async def take(connection: Connection) -> Row | None:
 
 
 async def finish(connection: Connection, taken: Row, fields: dict[str, Any], lines: Lines) -> bool:
-    """Note how an attempt ended. False: somebody else has the delivery by now, or it is gone."""
+    """Note how an attempt ended. False: somebody else has the delivery by now, or it is gone; the lines are kept."""
     cursor = await connection.execute(
         """
         SELECT elevated.finish_webhook(%(company)s, %(delivery)s, %(claim)s, %(ended)s, %(status)s, %(why)s,
-            %(pause)s::double precision, %(lines)s) AS done
+            %(pause)s::double precision, %(lines)s, %(receipt)s) AS done
         """,
         {
             "company": taken["company"],
             "delivery": taken["delivery"],
             "claim": taken["claim"],
+            "receipt": taken["receipt"],
             **fields,
             "lines": Jsonb(lines),
         },

@@ -58,13 +58,18 @@ class HookRotationBody(Body):
 
 
 class InboundHook(Shown):
-    """An address, known by its first characters. `says` is the state in words, with what to do about it."""
+    """An address, known by its first characters. `says` is the state in words, with what to do about it.
+
+    `needs_secret`: whoever has seen its secret may no longer manage integrations here; it cannot be switched on before
+    it has another.
+    """
 
     id: UUID
     name: str
     scheme: Scheme
     shown: str
     has_secret: bool
+    needs_secret: bool
     is_on: bool
     says: str
     off_because: OffBecause | None

@@ -42,7 +42,7 @@ class WebhookBody(Body):
 
 
 class WebhookChangeBody(Body):
-    """Another name and other kinds; without `url` the address stays."""
+    """Another name and other kinds; without `url` the address stays. Another address switches the webhook off."""
 
     name: Name
     events: Kinds
@@ -56,13 +56,18 @@ class SwitchBody(Body):
 
 
 class SecretRotationBody(Body):
-    """For how long the secret before goes on beside the new one; 0 ends it at once."""
+    """For how long the secret before goes on beside the new one; 0 ends it at once, as if `needs_secret`."""
 
     overlap_hours: Annotated[int, Field(ge=0, le=LONGEST_OVERLAP_HOURS)] = 24
 
 
 class Webhook(Shown):
-    """Where events go. `destination` is scheme and host; `says` is the state in words, with what to do about it."""
+    """Where events go. `destination` is scheme and host; `says` is the state in words, with what to do about it.
+
+    `needs_secret`: whoever has seen its secret may no longer manage integrations here; it cannot be switched on before
+    it has another. `dropped`: so many events at least were left out since it was switched on, because a thousand were
+    waiting.
+    """
 
     id: UUID
     name: str
@@ -78,6 +83,7 @@ class Webhook(Shown):
     changed_at: datetime | None
     rotated_at: datetime | None
     previous_until: datetime | None
+    needs_secret: bool
     switched_at: datetime | None
     failing_since: datetime | None
     last_attempt_at: datetime | None
@@ -86,6 +92,8 @@ class Webhook(Shown):
     last_failure: str | None
     waiting: int
     dead: int
+    dropped: int
+    dropped_at: datetime | None
 
 
 class MadeWebhook(Shown):
@@ -146,13 +154,16 @@ async def get_webhook(entry: Reading, webhook_id: UUID) -> Webhook:
 
 @router.put("/{webhook_id}", status_code=HTTPStatus.NO_CONTENT)
 async def change_webhook(entry: Managing, webhook_id: UUID, body: WebhookChangeBody) -> None:
-    """Change name, kinds and address."""
+    """Change name, kinds and address. Another address switches it off: whoever switches it on holds it."""
     await entry.services.webhooks.change(entry.scope, webhook_id, body.name, body.events, body.url)
 
 
 @router.put("/{webhook_id}/switch", status_code=HTTPStatus.NO_CONTENT)
 async def switch_webhook(entry: Managing, webhook_id: UUID, body: SwitchBody) -> None:
-    """Switch it on or off. Whoever switches it on holds it: it goes off when they may no longer manage integrations."""
+    """Switch it on or off. Whoever switches it on holds it.
+
+    It goes off when they, or whoever has seen its secret, may no longer manage integrations.
+    """
     async with entry.scope() as scope:
         await endpoints.switch(scope, webhook_id, on=body.on)
 

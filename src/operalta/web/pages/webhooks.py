@@ -12,7 +12,7 @@ from operalta.guard import rules
 from operalta.identity.errors import NotProved
 from operalta.kernel.errors import Conflict, InvalidInput, Refusal, TooLarge
 from operalta.vault.webhooks import endpoints
-from operalta.vault.webhooks.errors import NoSuchDelivery
+from operalta.vault.webhooks.errors import NoSuchDelivery, RotateFirst
 from operalta.vault.webhooks.inbound import hooks
 from operalta.vault.webhooks.inbound.rules import SCHEME_LABELS
 from operalta.vault.webhooks.rules import EVENT_LABELS, DeliveryStatus, SecretOnce
@@ -74,10 +74,13 @@ async def change(
 
 
 @router.post("/{webhook_id}/switch")
-async def switch(entry: Managing, webhook_id: UUID, on: Text = "") -> RedirectResponse:
+async def switch(entry: Managing, webhook_id: UUID, on: Text = "") -> Response:
     """Switch it on or off."""
-    async with entry.scope() as scope:
-        await endpoints.switch(scope, webhook_id, on=on == "yes")
+    try:
+        async with entry.scope() as scope:
+            await endpoints.switch(scope, webhook_id, on=on == "yes")
+    except RotateFirst as refusal:
+        return await _one(entry, webhook_id, None, {}, refusal)
     return go_to(f"/c/{entry.company}/webhooks/{webhook_id}", "switched-on" if on == "yes" else "switched-off")
 
 

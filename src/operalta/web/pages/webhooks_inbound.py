@@ -11,7 +11,7 @@ from operalta.access.rules import Permission
 from operalta.guard import rules
 from operalta.identity.errors import NotProved
 from operalta.kernel.errors import InvalidInput, Refusal, TooLarge
-from operalta.vault.webhooks.errors import SecretMissing
+from operalta.vault.webhooks.errors import RotateFirst, SecretMissing
 from operalta.vault.webhooks.inbound import hooks
 from operalta.vault.webhooks.inbound.rules import HOOK_PATH, MAKES_OWN_SECRET, SCHEME_LABELS, HookOnce, Message
 from operalta.web.entry import CompanyEntry, InCompany
@@ -56,7 +56,7 @@ async def switch(entry: Managing, hook_id: UUID, on: Text = "") -> Response:
     try:
         async with entry.scope() as scope:
             await hooks.switch(scope, hook_id, on=on == "yes")
-    except SecretMissing as refusal:
+    except (RotateFirst, SecretMissing) as refusal:
         return await _one(entry, hook_id, 0, refusal)
     return go_to(f"/c/{entry.company}/inbound-hooks/{hook_id}", "switched-on" if on == "yes" else "switched-off")
 

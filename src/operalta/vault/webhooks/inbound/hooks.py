@@ -13,7 +13,7 @@ from operalta.kernel.texts import checked_line
 from operalta.terms.registry import upholds
 from operalta.vault.kinds import SecretKind
 from operalta.vault.secrets import Secrets
-from operalta.vault.webhooks.errors import NoSuchWebhook, SecretMissing, TooManyWebhooks
+from operalta.vault.webhooks.errors import NoSuchWebhook, RotateFirst, SecretMissing, TooManyWebhooks
 from operalta.vault.webhooks.inbound import store
 from operalta.vault.webhooks.inbound.rules import Hook, HookOnce, Message, new_token, secret_of
 from operalta.vault.webhooks.rules import LONGEST_NAME, OffBecause, checked_overlap
@@ -45,6 +45,8 @@ class Hooks:
     async def rotate(self, scope: Scope, hook: UUID, overlap_hours: int, given_secret: str = "") -> HookOnce:
         """Give a hook another secret: the sender's, or one of ours, which is returned. For a while the old one counts.
 
+        It does not where whoever has seen it may no longer manage integrations here.
+
         Raise InvalidInput, NotProved, NoSuchWebhook.
         """
         hours = checked_overlap(overlap_hours)
@@ -64,7 +66,7 @@ class Hooks:
 
 @upholds("5.5.3")
 async def switch(scope: Scope, hook: UUID, *, on: bool) -> None:
-    """Switch a hook on or off, from the next message on. Raise NoSuchWebhook, SecretMissing."""
+    """Switch a hook on or off, from the next message on. Raise NoSuchWebhook, SecretMissing, RotateFirst."""
     _require_person(scope)
     _require(await store.switch(scope, hook, on=on), "switched")
 
@@ -118,6 +120,8 @@ def _require(verdict: str, wanted: str) -> None:
             raise NoSuchWebhook
         case "no secret":
             raise SecretMissing
+        case "rotate first":
+            raise RotateFirst
         case _:
             raise NotAllowed
 
@@ -129,6 +133,7 @@ def _hook(row: Row) -> Hook:
         scheme=Scheme(row["scheme"]),
         shown=row["shown"],
         has_secret=row["has_secret"],
+        needs_secret=row["needs_secret"],
         is_on=row["is_on"],
         off_because=None if row["off_because"] is None else OffBecause(row["off_because"]),
         holder_id=row["holder_id"],

@@ -16,7 +16,7 @@ from operalta.kernel.errors import InvalidInput
 from operalta.kernel.ids import CompanyId
 from operalta.terms.registry import upholds
 from operalta.vault.webhooks.errors import NotJson
-from operalta.vault.webhooks.rules import OffBecause, new_secret
+from operalta.vault.webhooks.rules import EXCHANGE_FIRST, OffBecause, new_secret
 from operalta.vault.webhooks.signatures import Scheme, key_of
 
 LARGEST_BODY_BYTES = 256 * 1024
@@ -24,6 +24,8 @@ LONGEST_SECRET = 200
 SHORTEST_SECRET = 16
 MOST_KEPT = 500
 KEPT_DAYS = 30
+SEEN_DAYS = 738
+"""So long it is known what came: a week longer than any secret is good for, with which a copy could count again."""
 DEEPEST = 100
 """How many lists and objects may lie in one another: more than that nobody can be shown."""
 HOOK_PATH = "/hooks/"
@@ -71,6 +73,7 @@ class Hook:
     scheme: Scheme
     shown: str
     has_secret: bool
+    needs_secret: bool
     is_on: bool
     off_because: OffBecause | None
     holder_id: UUID
@@ -86,10 +89,11 @@ class Hook:
     @property
     def says(self) -> str:
         """The state in a sentence, with what to do about it."""
+        if self.needs_secret:
+            return EXCHANGE_FIRST
         if self.off_because is OffBecause.LEFT:
             return (
-                "Switched off: whoever held it may no longer manage integrations here, and has seen its secret."
-                " Give it another secret, then switch it on; you hold it then."
+                "Switched off: whoever held it may no longer manage integrations here. Switch it on, and you hold it."
             )
         if not self.has_secret:
             return "It has no secret yet. Give the address to the sender, then bring the secret that it shows."

@@ -12,6 +12,7 @@ async def hooks(scope: Scope, *, only: UUID | None = None) -> list[Row]:
         """
         SELECT one.id, one.name, one.scheme, one.shown, one.kept_id IS NOT NULL AS has_secret, one.is_on, one.off_because,
             one.holder_id, colleague.name AS holder_name, one.created_at, one.rotated_at, one.previous_until,
+            one.seen_by IS NULL AND one.kept_id IS NOT NULL AS needs_secret,
             one.switched_at, one.received_at, one.refused_at,
             (SELECT count(*) FROM credentials.inbound_messages AS message WHERE message.company_id = %(company)s
                 AND message.hook_id = one.id) AS messages
