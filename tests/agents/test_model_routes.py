@@ -14,7 +14,7 @@ from operalta.agents.routes import RouteRegistry
 from operalta.agents.runner import Runner
 from operalta.sandbox.egress import OPEN, EgressDoor, Record
 from operalta.settings import Settings, SettingsError
-from tests.agents.conftest import Desk, Office
+from tests.agents.conftest import Desk, Office, allow
 from tests.sandbox.staging import Counted, LoopbackServer, answer
 
 KEY = "key-of-the-provider-0a9b8c7d6e5f4a3b"
@@ -118,7 +118,10 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnus
     monkeypatch.setenv("OPERALTA_MODEL_KEY_TEST", KEY)
 
 
-async def run(desk: Desk, office: Office, routes: RouteRegistry, text: str = f"What of {WORDS}?") -> Any:  # noqa: ANN401
+async def run(
+    desk: Desk, office: Office, routes: RouteRegistry, text: str = f"What of {WORDS}?", allowed: str = "far other"
+) -> Any:  # noqa: ANN401
+    allow(desk, office.founder, routes, *allowed.split())
     posted = await desk.write(office.founder, text)
     desk.rows("UPDATE agents.runs SET route = 'far' WHERE id = %s", posted.run_id)
     desk.rows("DELETE FROM jobs.procrastinate_jobs WHERE args ->> 'subject' = %s", str(posted.run_id))
@@ -160,7 +163,7 @@ async def test_a_gap_in_the_approval_sends_nothing(
 ) -> None:
     for approval in ("", APPROVAL.replace('"DPA 2030-1"', '""'), APPROVAL.replace("= true", "= false")):
         routes = routes_in(tmp_path, written("far", "openai", provider.port, approval=approval))
-        assert [route.slug for route in routes.all()] == ["far"]
+        assert routes.known("far")
         assert desk.status(await run(desk, office, routes)) == "failed"
     assert provider.connections == 0
 

@@ -19,7 +19,8 @@ from operalta.agents.model_routes.chat_completions import compatible_format, mis
 from operalta.agents.model_routes.messages_api import Messages
 from operalta.agents.model_routes.provider_model import MODELS, Endpoint, ProviderModel
 from operalta.agents.model_routes.wire import WireFormat
-from operalta.agents.routes import ApprovalRecord, ModelCall, ModelRoute
+from operalta.agents.route_rules import BUILTIN, ApprovalRecord, ListedRoute
+from operalta.agents.routes import ModelCall, ModelRoute
 from operalta.sandbox.destinations import parse_destination
 from operalta.sandbox.egress import EgressDoor, Record
 from operalta.sandbox.errors import DestinationRefused
@@ -140,6 +141,8 @@ class WrittenFile(BaseModel):
         slugs = [route.slug for route in self.route]
         if len(set(slugs)) != len(slugs):
             raise ValueError("each slug is given once")
+        if BUILTIN.slug in slugs:
+            raise ValueError(f"{BUILTIN.slug} is the product's own route; choose another slug")
         for route in self.route:
             if route.fall_back is not None and (route.fall_back not in slugs or route.fall_back == route.slug):
                 raise ValueError(f"{route.slug} falls back to {route.fall_back}, which is no other route of this file")
@@ -149,9 +152,17 @@ class WrittenFile(BaseModel):
 @upholds("5.6.1", "5.6.3")
 def operators_routes(settings: Settings, make_door: MakeModelDoor) -> tuple[ModelRoute, ...]:
     """Return the routes of the file that the settings name; none without one. Raise SettingsError."""
-    if settings.model_routes is None:
-        return ()
-    return tuple(_route(each, settings, make_door) for each in _written(settings.model_routes).route)
+    return tuple(_route(each, settings, make_door) for each in written_routes(settings))
+
+
+def listed_routes(settings: Settings) -> tuple[ListedRoute, ...]:
+    """Return every route, the built-in one first, without its key and without a way to use it. Raise SettingsError."""
+    return (BUILTIN, *(_listed(each) for each in written_routes(settings)))
+
+
+def written_routes(settings: Settings) -> tuple[WrittenRoute, ...]:
+    """Return the routes as they stand in the file that the settings name; none without one. Raise SettingsError."""
+    return () if settings.model_routes is None else _written(settings.model_routes).route
 
 
 def _written(path: Path) -> WrittenFile:
@@ -185,11 +196,16 @@ def _route(written: WrittenRoute, settings: Settings, make_door: MakeModelDoor) 
         errand = Errand(f"model {written.slug}", call.company_id, call.run_id)
         return ProviderModel(endpoint, make_door(call.keep, inside), errand)
 
-    return ModelRoute(
+    return ModelRoute.of(_listed(written), build)
+
+
+def _listed(written: WrittenRoute) -> ListedRoute:
+    return ListedRoute(
         slug=written.slug,
         title=written.title,
-        provider=f"{written.kind.value} at {there.authority}",
-        build=build,
+        provider=written.kind.value,
+        host=parse_destination(written.address).authority,
+        model=written.model,
         approval=written.approval.record() if written.approval else None,
         input_price=written.input_price,
         output_price=written.output_price,
