@@ -227,6 +227,7 @@ async def test_a_silent_provider_is_given_up(desk: Desk, office: Office, tmp_pat
     ("old", "new", "words"),
     [('slug = "far"', 'slug = "Far!"', "slug"), ("local = true", "", "https://"), ("[[route]]", "[[route", "TOML"),
      ('"openai"', '"else"', "kind"), ("seconds = 20", "seconds = 2000", "seconds"),
+     ('slug = "far"', 'slug = "built-in"', "product's own"),
      ("seconds = 20", 'fall_back = "far"', "falls back"), ("KEY_TEST", "KEY_NONE", "is not set"),
      ('key_variable = "OPERALTA_MODEL_KEY_TEST"', 'key_file = "pepper-1"', "key_file")],
 )  # fmt: skip

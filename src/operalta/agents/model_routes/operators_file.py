@@ -157,7 +157,7 @@ def operators_routes(settings: Settings, make_door: MakeModelDoor) -> tuple[Mode
 
 def listed_routes(settings: Settings) -> tuple[ListedRoute, ...]:
     """Return every route, the built-in one first, without its key and without a way to use it. Raise SettingsError."""
-    return (BUILTIN, *(_listed(each) for each in written_routes(settings)))
+    return (BUILTIN, *(listed(each) for each in written_routes(settings)))
 
 
 def written_routes(settings: Settings) -> tuple[WrittenRoute, ...]:
@@ -186,7 +186,7 @@ def _route(written: WrittenRoute, settings: Settings, make_door: MakeModelDoor) 
         base_url=written.address,
         model=written.model,
         wire=_FORMATS[written.kind](),
-        key=_key(written, settings, os.environ),
+        key=key_of(written, settings, os.environ),
         most_output=written.most_output,
         seconds=written.seconds,
     )
@@ -196,10 +196,11 @@ def _route(written: WrittenRoute, settings: Settings, make_door: MakeModelDoor) 
         errand = Errand(f"model {written.slug}", call.company_id, call.run_id)
         return ProviderModel(endpoint, make_door(call.keep, inside), errand)
 
-    return ModelRoute.of(_listed(written), build)
+    return ModelRoute.of(listed(written), build)
 
 
-def _listed(written: WrittenRoute) -> ListedRoute:
+def listed(written: WrittenRoute) -> ListedRoute:
+    """Return what people see of a route of the file."""
     return ListedRoute(
         slug=written.slug,
         title=written.title,
@@ -214,7 +215,7 @@ def _listed(written: WrittenRoute) -> ListedRoute:
 
 
 @upholds("7.2.1")
-def _key(written: WrittenRoute, settings: Settings, environment: Mapping[str, str]) -> str | None:
+def key_of(written: WrittenRoute, settings: Settings, environment: Mapping[str, str]) -> str | None:
     """Return the key of a route, None where it has none. Raise SettingsError where it should and has not."""
     if written.key_file is not None:
         key = settings.secret(written.key_file).decode("ascii", errors="replace")
