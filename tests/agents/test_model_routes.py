@@ -138,7 +138,9 @@ async def test_a_run_with_a_tool_call_over_each_kind_of_route(
     provider.turns = [MESSAGES_CALL, MESSAGES_ANSWER] if is_messages else [CHAT_CALL, CHAT_ANSWER]
     secret = "sk-" + "a1B2" * 8
     with caplog.at_level(logging.DEBUG):
-        done = await run(desk, office, routes_in(tmp_path, written("far", kind, provider.port)), f"{WORDS} {secret}")
+        done = await run(
+            desk, office, routes_in(tmp_path, written("far", kind, provider.port)), f"{WORDS} {secret} {KEY}"
+        )
     assert (desk.status(done), desk.answers(done)) == ("finished", [f"Nothing on {WORDS}."])
     said = [event["body"] for event in desk.events(done) if event["kind"] == "model_answered"]
     assert [(one["input_tokens"], one["output_tokens"], one["cost_micros"], one["route"]) for one in said] == [
@@ -147,6 +149,7 @@ async def test_a_run_with_a_tool_call_over_each_kind_of_route(
         KEY if is_messages else f"Bearer {KEY}"
     )
     assert all(secret.encode() not in request for request in provider.requests)
+    assert all(KEY not in json.dumps(provider.body(number)) for number in range(2))
     assert provider.body(0).get("store") == (False if kind == "openai" else None)
     assert "memory_search" in json.dumps(provider.body(0)["tools"])
     last = provider.body(1)["messages"][-1]
@@ -175,6 +178,20 @@ async def test_a_busy_provider_is_asked_again(
     provider.turns = [answer(status, b"busy"), CHAT_ANSWER]
     done = await run(desk, office, routes_in(tmp_path, written("far", "openai", provider.port)))
     assert (desk.status(done), provider.connections) == ("finished", 2)
+
+
+@pytest.mark.parametrize(
+    ("wait", "seconds", "tries"),
+    [(1, 20, 4), (5, 2, 1), (21, 60, 1)],
+    ids=["so often at most", "within the route's time", "no pause without end"],
+)
+async def test_a_provider_that_stays_busy_is_left_alone(
+    desk: Desk, office: Office, tmp_path: Path, provider: Provider, wait: int, seconds: int, tries: int
+) -> None:
+    provider.turns = [answer(429, b"busy", f"Retry-After: {wait}")]
+    text = written("far", "openai", provider.port).replace("seconds = 20", f"seconds = {seconds}")
+    done = await run(desk, office, routes_in(tmp_path, text))
+    assert (desk.status(done), provider.connections) == ("failed", tries)
 
 
 @pytest.mark.proves("5.6.1")

@@ -151,9 +151,10 @@ def test_model_routes_that_can_be_used_are_well(var: Path, monkeypatch: pytest.M
         ('"none"\ntraining_opt_out = true', '"none"', "near: its approval record does not state that train", "compl"),
         ('"none"\ntraining_opt_out = true', '"none"', "far: it falls back to near, which is not", "approve near"),
         ("approved_on = 2030-01-01\n[[", "[[", "far: its approval record does not state the day", "complete"),
+        ('[route.approval]\nterms_reference = "ours"', "[route.approval]", "near: its approval record does", "compl"),
         ("KEY_FAR", "KEY_NONE", "far: OPERALTA_MODEL_KEY_NONE is not set", "put the provider's key there"),
     ],
-    ids=["toml", "kind", "region", "training", "fall-back", "day", "key"],
+    ids=["toml", "kind", "region", "training", "fall-back", "day", "terms", "key"],
 )
 def test_what_is_wrong_with_model_routes_is_named(
     var: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, says: str, mend: str

@@ -44,15 +44,16 @@ def _faults(settings: Settings, routes: tuple[WrittenRoute, ...]) -> Iterator[Ro
                 f"{route.slug}: {error}", "put the provider's key there; the worker does not start without"
             )
         if route.slug not in approved:
-            says = f"{route.slug}: its approval record does not state {', '.join(_gaps(route))}"
-            yield RouteFault(
-                says, "complete [route.approval], or take the route out; nothing is sent over it meanwhile"
-            )
+            mend = "complete [route.approval], or take the route out; nothing is sent over it meanwhile"
+            yield RouteFault(f"{route.slug}: {_missing(route)}", mend)
         elif route.fall_back is not None and route.fall_back not in approved:
             says = f"{route.slug}: it falls back to {route.fall_back}, which is not approved"
             yield RouteFault(says, f"approve {route.fall_back}, or take `fall_back` out; it is never taken meanwhile")
 
 
-def _gaps(route: WrittenRoute) -> tuple[str, ...]:
+def _missing(route: WrittenRoute) -> str:
     record = listed(route).approval
-    return record.gaps if record else ("the day of the approval",)
+    if route.approval is None:
+        return "it has no approval record"
+    gaps = record.gaps if record else ("the day of the approval",)
+    return f"its approval record does not state {', '.join(gaps)}"

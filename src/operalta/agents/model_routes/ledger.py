@@ -9,7 +9,7 @@ from typing import Any
 from operalta.agents.journal import Attempt
 from operalta.agents.model_routes import store
 from operalta.agents.model_routes.asking import RoutedTurn
-from operalta.agents.route_rules import CompanyRoutes
+from operalta.agents.model_routes.company_list import company_routes
 from operalta.agents.routes import ModelRoute, RouteRegistry
 from operalta.db.scope import Scope
 from operalta.kernel.errors import Refusal
@@ -75,11 +75,3 @@ async def end_requests(
         "cost_micros": answered.cost_micros if answered else None,
     }
     await store.end_requests(scope, attempt.claim.run_id, end)
-
-
-async def company_routes(scope: Scope) -> CompanyRoutes:
-    """Return what the company of the scope allows at this moment."""
-    return CompanyRoutes(
-        {row["slug"]: row["record_sha256"] for row in await store.allowed_routes(scope)},
-        frozenset(row["region"] for row in await store.allowed_regions(scope)),
-    )

@@ -17,6 +17,7 @@ from operalta.web.api import (
     integrations,
     memory,
     metrics,
+    model_routes,
     runs,
     staff,
     tools,
@@ -37,4 +38,4 @@ routers += (audit.router, trust.router)
 routers += (agents.router, conversations.router, runs.router, approvals.router, tools.router)
 routers += (api_keys.router,)
 routers += (webhooks.router, inbound_hooks.router)
-routers += (connections.router, integrations.router)
+routers += (connections.router, integrations.router, model_routes.router)
