@@ -10,9 +10,14 @@ from typing import Any, cast
 import pytest
 
 from operalta.agents.model_routes.operators_file import operators_routes
+from operalta.agents.model_routes.provider_model import MODELS
 from operalta.agents.routes import RouteRegistry
 from operalta.agents.runner import Runner
+from operalta.sandbox.credential import Credential
 from operalta.sandbox.egress import OPEN, EgressDoor, Record
+from operalta.sandbox.errors import DestinationRefused
+from operalta.sandbox.exchange import EgressLine
+from operalta.sandbox.transport import EgressTransport
 from operalta.settings import Settings, SettingsError
 from tests.agents.conftest import Desk, Office, allow
 from tests.sandbox.staging import Counted, LoopbackServer, answer
@@ -230,6 +235,34 @@ async def test_a_redirect_elsewhere_is_not_followed_and_takes_no_key(
     provider.turns = [answer(307, b"", there)]
     done = await run(desk, office, routes_in(tmp_path, written("far", "openai", provider.port)))
     assert (desk.status(done), web_page.connections) == ("failed", 0)
+
+
+@pytest.mark.proves("5.4.2")
+async def test_a_redirect_within_the_provider_is_not_followed_either(
+    desk: Desk, office: Office, tmp_path: Path, provider: Provider
+) -> None:
+    there = f"Location: http://127.0.0.1:{provider.port}/v1/messages"
+    provider.turns = [answer(307, b"", there), CHAT_ANSWER]
+    done = await run(desk, office, routes_in(tmp_path, written("far", "openai", provider.port)))
+    assert (desk.status(done), provider.connections) == ("failed", 1)
+
+
+@pytest.mark.proves("5.4.2", "7.2.2")
+async def test_the_key_goes_to_the_origin_of_its_route_alone(provider: Provider, web_page: LoopbackServer) -> None:
+    own, other = (f"127.0.0.1:{port}" for port in (provider.port, web_page.port))
+    provider.turns = [CHAT_ANSWER]
+
+    async def keep(_line: EgressLine) -> None:
+        """Keep nothing."""
+
+    door = EgressDoor(OPEN, (own, other), keep, meter=Counted())
+    key = Credential(("http", "127.0.0.1", provider.port), "authorization", f"Bearer {KEY}")
+    transport = EgressTransport(door, MODELS.for_hosts(own, other), purpose="model far", credential=key)
+    async with transport.client() as client:
+        assert (await client.post(f"http://{own}/v1/messages")).status_code == 200
+        with pytest.raises(DestinationRefused):
+            await client.post(f"http://{other}/")
+    assert (provider.field_of(0, "authorization"), web_page.connections) == (f"Bearer {KEY}", 0)
 
 
 async def test_a_silent_provider_is_given_up(desk: Desk, office: Office, tmp_path: Path, provider: Provider) -> None:
