@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from operalta.agents import inventory as agents_inventory
-from operalta.agents.model_routes.operators_file import listed_routes
+from operalta.agents.model_routes.written import listed_routes
 from operalta.agents.way_out import doors
 from operalta.assurance import inventory as assurance_inventory
 from operalta.audit import inventory as audit_inventory

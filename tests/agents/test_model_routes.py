@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from operalta.agents.model_routes.operators_file import operators_routes
-from operalta.agents.model_routes.provider_model import MODELS
+from operalta.agents.model_routes.written import MODELS
 from operalta.agents.routes import RouteRegistry
 from operalta.agents.runner import Runner
 from operalta.sandbox.credential import Credential

@@ -75,6 +75,7 @@ async def test_stop_ends_a_run_whose_provider_is_silent(
     assert [each["purpose"] for each in left] == ["model far"]
 
 
+@pytest.mark.timeout(90)  # less than the route's own time, so that it is not that which ends the request
 @BEGINNINGS
 async def test_so_does_leaving_the_company(desk: Desk, office: Office, tmp_path: Path, beginning: bytes) -> None:
     async with asking(desk, office, tmp_path, beginning):

@@ -178,6 +178,9 @@ OF_CONVERSATION: Final[tuple[LiteralString, ...]] = (
         VALUES (%(company)s, %(run)s, 1, %(private_to)s, 'answered', jsonb_build_object('text', %(canary)s::text))""",
     """INSERT INTO agents.model_requests (company_id, id, run_id, agent_id, route, provider, host, region, model)
         VALUES (%(company)s, %(request)s, %(run)s, %(agent)s, 'far', %(canary)s, %(canary)s, %(canary)s, %(canary)s)""",
+    # The second one has ended.
+    """INSERT INTO agents.model_requests (company_id, id, run_id, agent_id, route, reason, outcome, ended_at)
+        VALUES (%(company)s, %(ended_request)s, %(run)s, %(agent)s, 'far', %(canary)s, 'failed', now())""",
     """INSERT INTO agents.tool_calls (company_id, run_id, call_id, private_to, tool, arguments_sha256, result)
         VALUES (%(company)s, %(run)s, 'call', %(private_to)s, 'web_fetch', repeat('0', 64),
             to_jsonb(%(canary)s::text))""",

@@ -11,7 +11,6 @@ from datetime import date
 from decimal import ROUND_CEILING, Decimal
 from hashlib import sha256
 
-from operalta.agents.builtin_model import BUILTIN_ROUTE
 from operalta.agents.errors import (
     RegionNotAllowed,
     RouteChanged,
@@ -20,6 +19,8 @@ from operalta.agents.errors import (
 )
 from operalta.kernel.errors import Refusal
 from operalta.terms.registry import upholds
+
+BUILTIN_ROUTE = "built-in"
 
 
 @dataclass(frozen=True, slots=True)

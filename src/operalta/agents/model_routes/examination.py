@@ -5,7 +5,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from operalta.agents.model_routes.operators_file import WrittenRoute, key_of, listed, written_routes
+from operalta.agents.model_routes.written import WrittenRoute, key_of, listed, written_routes
 from operalta.settings import Settings, SettingsError
 
 _BY_OTHERS = stat.S_IWOTH
