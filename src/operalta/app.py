@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from operalta.agents import inventory as agents_inventory
+from operalta.agents.model_routes.written import listed_routes
 from operalta.agents.way_out import doors
 from operalta.assurance import inventory as assurance_inventory
 from operalta.audit import inventory as audit_inventory
@@ -117,6 +118,7 @@ def build(settings: Settings) -> FastAPI:
         inbound_hooks=Hooks(secrets),
         inbound=Receiver(web, opener),
         connection_tokens=connection_tokens,
+        model_routes=listed_routes(settings),
         integrations=Integrations(
             secrets,
             IntegrationCalls(opener, connection_tokens, make_door),

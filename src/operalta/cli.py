@@ -273,7 +273,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print the parts
 
 @application.command()
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False) -> None:
-    """Tell what is wrong with settings, secrets, permissions, versions, servers and sandbox, and how to mend each.
+    """Tell what is wrong with settings, secrets, versions, servers, sandbox and model routes, and how to mend each.
 
     It only looks. Ends with 3 where something is wrong, 4 where something could not be checked and nothing is wrong.
 

@@ -236,6 +236,28 @@ def desk(pools: Pools, servers: Servers, tmp_path: Path, web_page: LoopbackServe
     return Desk(pools, servers, FileStore(tmp_path / "workspaces", limits), (f"127.0.0.1:{web_page.port}",))
 
 
+def allow(desk: Desk, member: Member, routes: RouteRegistry, *slugs: str, regions: tuple[str, ...] = ("EU",)) -> None:
+    """Let the company of `member` use these routes and regions, and no others, as somebody has seen them now."""
+    company, person = member.company_id, member.person_id
+    desk.rows("DELETE FROM agents.allowed_routes WHERE company_id = %s", company)
+    desk.rows("DELETE FROM agents.allowed_regions WHERE company_id = %s", company)
+    for route in filter(None, map(routes.known, slugs)):
+        desk.rows(
+            "INSERT INTO agents.allowed_routes (company_id, slug, record_sha256, allowed_by) VALUES (%s, %s, %s, %s)",
+            company,
+            route.slug,
+            route.record_sha256,
+            person,
+        )
+    for region in regions:
+        desk.rows(
+            "INSERT INTO agents.allowed_regions (company_id, region, allowed_by) VALUES (%s, %s, %s)",
+            company,
+            region,
+            person,
+        )
+
+
 class WorkerDied(BaseException):
     """Stands for the death of a worker: nothing of the product catches it."""
 

@@ -10,11 +10,16 @@ from typing import Any, cast
 import pytest
 
 from operalta.agents.model_routes.operators_file import operators_routes
+from operalta.agents.model_routes.written import MODELS
 from operalta.agents.routes import RouteRegistry
 from operalta.agents.runner import Runner
+from operalta.sandbox.credential import Credential
 from operalta.sandbox.egress import OPEN, EgressDoor, Record
+from operalta.sandbox.errors import DestinationRefused
+from operalta.sandbox.exchange import EgressLine
+from operalta.sandbox.transport import EgressTransport
 from operalta.settings import Settings, SettingsError
-from tests.agents.conftest import Desk, Office
+from tests.agents.conftest import Desk, Office, allow
 from tests.sandbox.staging import Counted, LoopbackServer, answer
 
 KEY = "key-of-the-provider-0a9b8c7d6e5f4a3b"
@@ -118,7 +123,10 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnus
     monkeypatch.setenv("OPERALTA_MODEL_KEY_TEST", KEY)
 
 
-async def run(desk: Desk, office: Office, routes: RouteRegistry, text: str = f"What of {WORDS}?") -> Any:  # noqa: ANN401
+async def run(
+    desk: Desk, office: Office, routes: RouteRegistry, text: str = f"What of {WORDS}?", allowed: str = "far other"
+) -> Any:  # noqa: ANN401
+    allow(desk, office.founder, routes, *allowed.split())
     posted = await desk.write(office.founder, text)
     desk.rows("UPDATE agents.runs SET route = 'far' WHERE id = %s", posted.run_id)
     desk.rows("DELETE FROM jobs.procrastinate_jobs WHERE args ->> 'subject' = %s", str(posted.run_id))
@@ -135,7 +143,9 @@ async def test_a_run_with_a_tool_call_over_each_kind_of_route(
     provider.turns = [MESSAGES_CALL, MESSAGES_ANSWER] if is_messages else [CHAT_CALL, CHAT_ANSWER]
     secret = "sk-" + "a1B2" * 8
     with caplog.at_level(logging.DEBUG):
-        done = await run(desk, office, routes_in(tmp_path, written("far", kind, provider.port)), f"{WORDS} {secret}")
+        done = await run(
+            desk, office, routes_in(tmp_path, written("far", kind, provider.port)), f"{WORDS} {secret} {KEY}"
+        )
     assert (desk.status(done), desk.answers(done)) == ("finished", [f"Nothing on {WORDS}."])
     said = [event["body"] for event in desk.events(done) if event["kind"] == "model_answered"]
     assert [(one["input_tokens"], one["output_tokens"], one["cost_micros"], one["route"]) for one in said] == [
@@ -144,6 +154,7 @@ async def test_a_run_with_a_tool_call_over_each_kind_of_route(
         KEY if is_messages else f"Bearer {KEY}"
     )
     assert all(secret.encode() not in request for request in provider.requests)
+    assert all(KEY not in json.dumps(provider.body(number)) for number in range(2))
     assert provider.body(0).get("store") == (False if kind == "openai" else None)
     assert "memory_search" in json.dumps(provider.body(0)["tools"])
     last = provider.body(1)["messages"][-1]
@@ -160,7 +171,7 @@ async def test_a_gap_in_the_approval_sends_nothing(
 ) -> None:
     for approval in ("", APPROVAL.replace('"DPA 2030-1"', '""'), APPROVAL.replace("= true", "= false")):
         routes = routes_in(tmp_path, written("far", "openai", provider.port, approval=approval))
-        assert [route.slug for route in routes.all()] == ["far"]
+        assert routes.known("far")
         assert desk.status(await run(desk, office, routes)) == "failed"
     assert provider.connections == 0
 
@@ -172,6 +183,20 @@ async def test_a_busy_provider_is_asked_again(
     provider.turns = [answer(status, b"busy"), CHAT_ANSWER]
     done = await run(desk, office, routes_in(tmp_path, written("far", "openai", provider.port)))
     assert (desk.status(done), provider.connections) == ("finished", 2)
+
+
+@pytest.mark.parametrize(
+    ("wait", "seconds", "tries"),
+    [(1, 20, 4), (5, 2, 1), (21, 60, 1)],
+    ids=["so often at most", "within the route's time", "no pause without end"],
+)
+async def test_a_provider_that_stays_busy_is_left_alone(
+    desk: Desk, office: Office, tmp_path: Path, provider: Provider, wait: int, seconds: int, tries: int
+) -> None:
+    provider.turns = [answer(429, b"busy", f"Retry-After: {wait}")]
+    text = written("far", "openai", provider.port).replace("seconds = 20", f"seconds = {seconds}")
+    done = await run(desk, office, routes_in(tmp_path, text))
+    assert (desk.status(done), provider.connections) == ("failed", tries)
 
 
 @pytest.mark.proves("5.6.1")
@@ -212,6 +237,34 @@ async def test_a_redirect_elsewhere_is_not_followed_and_takes_no_key(
     assert (desk.status(done), web_page.connections) == ("failed", 0)
 
 
+@pytest.mark.proves("5.4.2")
+async def test_a_redirect_within_the_provider_is_not_followed_either(
+    desk: Desk, office: Office, tmp_path: Path, provider: Provider
+) -> None:
+    there = f"Location: http://127.0.0.1:{provider.port}/v1/messages"
+    provider.turns = [answer(307, b"", there), CHAT_ANSWER]
+    done = await run(desk, office, routes_in(tmp_path, written("far", "openai", provider.port)))
+    assert (desk.status(done), provider.connections) == ("failed", 1)
+
+
+@pytest.mark.proves("5.4.2", "7.2.2")
+async def test_the_key_goes_to_the_origin_of_its_route_alone(provider: Provider, web_page: LoopbackServer) -> None:
+    own, other = (f"127.0.0.1:{port}" for port in (provider.port, web_page.port))
+    provider.turns = [CHAT_ANSWER]
+
+    async def keep(_line: EgressLine) -> None:
+        """Keep nothing."""
+
+    door = EgressDoor(OPEN, (own, other), keep, meter=Counted())
+    key = Credential(("http", "127.0.0.1", provider.port), "authorization", f"Bearer {KEY}")
+    transport = EgressTransport(door, MODELS.for_hosts(own, other), purpose="model far", credential=key)
+    async with transport.client() as client:
+        assert (await client.post(f"http://{own}/v1/messages")).status_code == 200
+        with pytest.raises(DestinationRefused):
+            await client.post(f"http://{other}/")
+    assert (provider.field_of(0, "authorization"), web_page.connections) == (f"Bearer {KEY}", 0)
+
+
 async def test_a_silent_provider_is_given_up(desk: Desk, office: Office, tmp_path: Path, provider: Provider) -> None:
     provider.turns = [b""]
     text = written("far", "openai", provider.port).replace("/v1", "/silent?").replace("?", "")
@@ -224,6 +277,7 @@ async def test_a_silent_provider_is_given_up(desk: Desk, office: Office, tmp_pat
     ("old", "new", "words"),
     [('slug = "far"', 'slug = "Far!"', "slug"), ("local = true", "", "https://"), ("[[route]]", "[[route", "TOML"),
      ('"openai"', '"else"', "kind"), ("seconds = 20", "seconds = 2000", "seconds"),
+     ('slug = "far"', 'slug = "built-in"', "product's own"),
      ("seconds = 20", 'fall_back = "far"', "falls back"), ("KEY_TEST", "KEY_NONE", "is not set"),
      ('key_variable = "OPERALTA_MODEL_KEY_TEST"', 'key_file = "pepper-1"', "key_file")],
 )  # fmt: skip

@@ -30,7 +30,7 @@ FOR_PEOPLE = (
 IN_COMPANY = (
     "chat", "chat/{conversation}", "approvals", "approvals?state=decided", "approvals/{approval}", "agents",
     "agents/{agent}", "memory", "memory?kind=experiment", "memory/{record}", "metrics", "metrics/{metric}", "files",
-    "files?folder=notes", "files/{file}", "files/bin", "members", "audit",
+    "files?folder=notes", "files/{file}", "files/bin", "members", "model-routes", "model-use", "audit",
 )  # fmt: skip
 
 

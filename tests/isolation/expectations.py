@@ -289,6 +289,30 @@ LAWS: Final[dict[str, tuple[Law, ...]]] = {
         read(BOTH, COMPANYS, May.AGENTS_READ),
         change("web", COMPANYS, May.AGENTS_MANAGE, "name purpose instructions tools limits directories updated_at"),
     ),
+    # Allowed and withdrawn by a function alone.
+    "agents.allowed_routes": (read(BOTH, COMPANYS, May.AGENTS_READ),),
+    "agents.allowed_regions": (read(BOTH, COMPANYS, May.AGENTS_READ),),
+    # Without content: whoever may read the audit log sees all of it. A run writes its own lines, and ends each once.
+    "agents.model_requests": (
+        read("web", COMPANYS, May.AUDIT_READ),
+        read("worker", OF_RUN, May.AGENTS_RUN),
+        add(
+            "worker",
+            OF_RUN,
+            May.AGENTS_RUN,
+            "-asked_at input_tokens output_tokens cost_micros",
+            id=FRESH,
+            run_id=SELF_RUN,
+        ),
+        change(
+            "worker",
+            OF_RUN + " AND outcome = 'asked'",
+            May.AGENTS_RUN,
+            "ended_at outcome reason input_tokens output_tokens cost_micros",
+            ended_at="now()",
+            outcome="'answered'",
+        ),
+    ),
     "agents.runs": (
         read(BOTH, SHARED, May.AGENTS_RUN, "-claim_digest claim_expires_at"),
         change("web", SHARED + " AND person_id = %(person)s", May.AGENTS_RUN, "stop_requested_at"),

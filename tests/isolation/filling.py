@@ -128,6 +128,10 @@ OF_COMPANY: Final[tuple[LiteralString, ...]] = (
     """INSERT INTO credentials.integrations (company_id, id, slug, name, kind, base_url, lends, made_by)
         VALUES (%(company)s, %(integration)s, 'matrix', %(canary)s, 'mcp_server', 'https://mcp.example/' || %(canary)s,
             'none', %(founder)s)""",
+    """INSERT INTO agents.allowed_routes (company_id, slug, record_sha256, allowed_by)
+        VALUES (%(company)s, %(canary)s, repeat('0', 64), %(founder)s)""",
+    """INSERT INTO agents.allowed_regions (company_id, region, allowed_by)
+        VALUES (%(company)s, %(canary)s, %(founder)s)""",
     """INSERT INTO workspace.records (company_id, id, kind, title, body, status, owner_id, recorded_by)
         VALUES (%(company)s, %(record)s, 'decision', %(canary)s || ' plan', %(canary)s, 'decided', %(founder)s,
             %(founder)s)""",
@@ -172,6 +176,11 @@ OF_CONVERSATION: Final[tuple[LiteralString, ...]] = (
             now() - interval '1 minute', %(canary)s)""",
     """INSERT INTO agents.run_events (company_id, run_id, sequence, private_to, kind, body)
         VALUES (%(company)s, %(run)s, 1, %(private_to)s, 'answered', jsonb_build_object('text', %(canary)s::text))""",
+    """INSERT INTO agents.model_requests (company_id, id, run_id, agent_id, route, provider, host, region, model)
+        VALUES (%(company)s, %(request)s, %(run)s, %(agent)s, 'far', %(canary)s, %(canary)s, %(canary)s, %(canary)s)""",
+    # The second one has ended.
+    """INSERT INTO agents.model_requests (company_id, id, run_id, agent_id, route, reason, outcome, ended_at)
+        VALUES (%(company)s, %(ended_request)s, %(run)s, %(agent)s, 'far', %(canary)s, 'failed', now())""",
     """INSERT INTO agents.tool_calls (company_id, run_id, call_id, private_to, tool, arguments_sha256, result)
         VALUES (%(company)s, %(run)s, 'call', %(private_to)s, 'web_fetch', repeat('0', 64),
             to_jsonb(%(canary)s::text))""",

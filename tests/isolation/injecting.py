@@ -210,15 +210,18 @@ def _as_header(text: str) -> str:
     return text.encode().decode("latin-1")
 
 
-_LISTED = {"tool": "memory_search", "decision": "allow"}
-"""The rest of the one thing that comes in lists."""
+_LISTED = {
+    "tools": {"tool": "memory_search", "decision": "allow"},
+    "routes": {"slug": "matrix", "record_sha256": "0" * 64},
+}
+"""The rest of what comes in lists, by their names."""
 
 
 def _put(body: Any, path: tuple[str | int, ...], text: str) -> None:  # noqa: ANN401 - JSON
     """Put a text into a document, making what is missing on the way."""
     for name, following in pairwise(path):
         if isinstance(name, str):
-            body.setdefault(name, [dict(_LISTED)] if isinstance(following, int) else {})
+            body[name] = body.get(name) or ([dict(_LISTED[name])] if isinstance(following, int) else {})
         body = body[name]
     body[path[-1]] = text
 

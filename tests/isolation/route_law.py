@@ -54,6 +54,9 @@ LAW: dict[Audience | May, str] = {
         GET /c/{company}                     POST /c/{company}/members/{person_id}/end
         GET /api/v1/companies/{company}      DELETE /api/v1/companies/{company}/members/{person_id}
     """,
+    May.COMPANY_MANAGE: """
+        POST /c/{company}/model-routes       PUT /api/v1/companies/{company}/model-routes
+    """,
     May.MEMBERS_READ: """
         GET /c/{company}/members             GET /api/v1/companies/{company}/members
         GET /api/v1/companies/{company}/staff-visits
@@ -189,6 +192,8 @@ LAW: dict[Audience | May, str] = {
         DELETE /api/v1/companies/{company}/inbound-hooks/{hook_id}
     """,
     May.AUDIT_READ: """
+        GET /c/{company}/model-use
+        GET /api/v1/companies/{company}/model-routes/requests
         GET /c/{company}/audit               GET /c/{company}/audit/export        POST /c/{company}/audit/verify
         GET /api/v1/companies/{company}/audit
         POST /api/v1/companies/{company}/audit/verify
@@ -212,12 +217,15 @@ LAW: dict[Audience | May, str] = {
     """,
     May.AGENTS_READ: """
         GET /c/{company}/agents              GET /c/{company}/agents/{agent_id}
+        GET /c/{company}/model-routes        GET /api/v1/companies/{company}/model-routes
         GET /api/v1/companies/{company}/tools
         GET /api/v1/companies/{company}/agents/{agent_id}
     """,
     May.AGENTS_MANAGE: """
         POST /c/{company}/agents/{agent_id}  POST /c/{company}/agents/{agent_id}/tools
         POST /c/{company}/agents/{agent_id}/folders
+        POST /c/{company}/agents/{agent_id}/route
+        PUT /api/v1/companies/{company}/agents/{agent_id}/route
         PATCH /api/v1/companies/{company}/agents/{agent_id}
     """,
     May.APPROVALS_READ: """

@@ -9,6 +9,7 @@ from tests.web.samples_factors import factor_pages, factors_with_errors, proving
 from tests.web.samples_ground import ADA, Context, Sample, page, visitor
 from tests.web.samples_integrations import integration_errors, integration_pages
 from tests.web.samples_knowledge import file_pages, memory_pages, metric_pages, revenue
+from tests.web.samples_models import model_pages
 from tests.web.samples_public import public_pages, signed_out
 from tests.web.samples_webhooks import webhook_errors, webhook_pages
 from tests.web.samples_work import approval, work
@@ -25,6 +26,7 @@ def rich() -> list[Sample]:
         *file_pages(),
         *company_pages(),
         *integration_pages(),
+        *model_pages(),
         *credential_pages(),
         *webhook_pages(),
         *factor_pages(),

@@ -216,7 +216,7 @@ def _agents(grants: list[Context]) -> list[Sample]:
         "runs_count": 148,
         "instructions": "Quote every number with its source.\nSay so when the data is thin.\nNever round in a table.",
         "folders": ["prices", "reports/2026"],
-        "model_route": "Built in, quotes only",
+        "model_route": "built-in",
         "created_by": "Ada Okafor",
         "created_at": before(days=90),
     }
@@ -266,7 +266,10 @@ def _agents(grants: list[Context]) -> list[Sample]:
         },
     ]
     limits = [("Steps", "24"), ("Tool calls", "48"), ("Tokens", "400,000"), ("Working time", "10 minutes")]
+    refused = "The company does not allow the region of this model route."
     one: Context = {
+        "route": {"title": "Built-in: commands and quotations", "why_not": None},
+        "routes": [("built-in", "Built-in: commands and quotations"), ("large", "Large, in Europe")],
         "agent": analyst,
         "tools": tools,
         "limits": limits,
@@ -280,6 +283,13 @@ def _agents(grants: list[Context]) -> list[Sample]:
         Sample(
             "agent-reader",
             "agent.html",
-            {"page": page("agents", permissions={"agents:read"}), **one, "runs": [], "grants": [], "tools": []},
+            {
+                "page": page("agents", permissions={"agents:read"}),
+                **one,
+                "route": {"title": "Large, in Europe", "why_not": refused},
+                "runs": [],
+                "grants": [],
+                "tools": [],
+            },
         ),
     ]

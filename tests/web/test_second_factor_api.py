@@ -239,6 +239,9 @@ OPERATIONS: dict[SensitiveOperation, Callable[[Holder, str], list[Answer]]] = {
     SensitiveOperation.MAKE_WEBHOOK: lambda ada, _: [inside(ada, "POST", "inbound-hooks", A_HOOK)],
     SensitiveOperation.ROTATE_WEBHOOK: lambda ada, _: [inside(ada, "POST", f"inbound-hooks/{a_hook(ada)}/rotate", {})],
     SensitiveOperation.CHANGE_INTEGRATION: lambda ada, _: [inside(ada, "POST", "integrations", AN_INTEGRATION)],
+    SensitiveOperation.ALLOW_MODEL_ROUTES: lambda ada, _: [
+        inside(ada, "PUT", "model-routes", {"routes": [], "regions": ["EU"]})
+    ],
 }
 
 

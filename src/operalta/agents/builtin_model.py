@@ -30,9 +30,9 @@ from pydantic_ai.usage import RequestUsage
 from operalta.agents import quoting
 from operalta.agents.canonical import JsonValue
 from operalta.agents.commands import Command, Help, Malformed, Question, parse
+from operalta.agents.route_rules import BUILTIN_ROUTE
 from operalta.kernel import clock
 
-BUILTIN_ROUTE = "built-in"
 _PIECE = 80  # characters a streamed piece
 _CHARACTERS_PER_TOKEN = 4
 

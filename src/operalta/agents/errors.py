@@ -11,6 +11,18 @@ class RouteUnknown(NotFound):
     """There is no such model route. Choose one from the list of routes."""
 
 
+class RouteNotAllowed(NotAllowed):
+    """The company does not allow this model route. Choose another one, or have it allowed under Model routes."""
+
+
+class RouteChanged(NotAllowed):
+    """The operator has changed this model route since the company allowed it. Look at it again under Model routes."""
+
+
+class RegionNotAllowed(NotAllowed):
+    """The company does not allow the region of this model route. Choose another one, or have the region allowed."""
+
+
 class TransitionRefused(Conflict):
     """This run is past that point. Load it again to see where it stands."""
 

@@ -52,6 +52,27 @@ ENTRIES: tuple[InventoryEntry, ...] = (
         ("tool names", "who gave it, to whom"),
         _WITH_CONVERSATION,
     ),
+    _table(
+        "agents.allowed_routes",
+        "Keep which model routes the company allows, as it saw their approval records.",
+        "company_id",
+        ("who allowed which route, when",),
+        "Until a member withdraws it, or the company is erased.",
+    ),
+    _table(
+        "agents.allowed_regions",
+        "Keep in which regions the company lets models be asked.",
+        "company_id",
+        ("who allowed which region, when",),
+        "Until a member withdraws it, or the company is erased.",
+    ),
+    _table(
+        "agents.model_requests",
+        "Tell which provider was asked for which run, where, when and at what cost; never what was said.",
+        "company_id",
+        ("destinations", "amounts"),
+        "400 days.",
+    ),
     InventoryEntry(
         store="model providers",
         kind=StoreKind.PROVIDER,

@@ -5,7 +5,6 @@ event. How a single call is settled stands in `settlement`.
 """
 
 import asyncio
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -15,29 +14,27 @@ from pydantic_ai.messages import ModelRequest, ModelResponse, TextPart, UserProm
 
 from operalta.agents import store
 from operalta.agents.dispatch import Claim, Dispatcher
-from operalta.agents.errors import ModelMisbehaved
-from operalta.agents.history import as_message, remember
+from operalta.agents.history import remember
 from operalta.agents.journal import Attempt, Stopped, run_scope
-from operalta.agents.model_routes.asking import Question, RoutedTurn, ask
+from operalta.agents.model_routes.ledger import end_requests
+from operalta.agents.model_step import ask_model
 from operalta.agents.registry import ToolRegistry
-from operalta.agents.routes import ModelCall, RouteRegistry
+from operalta.agents.routes import RouteRegistry
 from operalta.agents.rules import EventKind, RunLimits, RunState, check
-from operalta.agents.settlement import keep_egress, settle
-from operalta.agents.steps import History, TextDelta, answer_in, open_calls
+from operalta.agents.settlement import settle
+from operalta.agents.steps import History, answer_in, open_calls
 from operalta.audit.rules import Action, Outcome
 from operalta.audit.service import record
 from operalta.db.errors import ClaimLost, DatabaseOutOfReach
 from operalta.db.pools import Pool
 from operalta.db.scope import Row, Scope
 from operalta.kernel.errors import Refusal
-from operalta.kernel.ids import CompanyId, ConversationId, RunId
-from operalta.sandbox.exchange import EgressLine
+from operalta.kernel.ids import ConversationId
 from operalta.terms.registry import upholds
 from operalta.workspace.conversations.service import add_agent_message
 from operalta.workspace.files.file_store import FileStore
 
 LONGEST_ANSWER = 20_000
-PIECE_CHARACTERS = 400
 MOST_ATTEMPTS = 100
 """How often a run is taken up, by workers that died and after approvals, before it is given up."""
 log = structlog.get_logger(__name__)
@@ -108,6 +105,8 @@ class Runner:
                 await attempt.event(scope, EventKind.CONTEXT_GATHERED, {"earlier_messages": len(attempt.earlier)})
                 await record(scope, Action.RUN_STARTED, "run", run["id"], agent=agent["slug"], route=run["route"])
             elif not attempt.memory.open_questions:
+                # Its worker may have died while a model was asked: nobody knows what came of that.
+                await end_requests(scope, attempt, "lost")
                 await attempt.event(scope, EventKind.RUN_RECOVERED, {"attempt": run["attempts"]})
                 await record(scope, Action.RUN_RECOVERED, "run", run["id"], attempt=run["attempts"])
         return attempt
@@ -132,7 +131,7 @@ class Runner:
         if attempt.run["attempts"] > MOST_ATTEMPTS:
             await _fail(attempt, "This was tried too often. Send the message again, or ask for less at once.")
             return False
-        await self._ask_model(attempt, history)
+        await ask_model(attempt, self.routes, history)
         return True
 
     async def _settle(self, attempt: Attempt, history: History) -> bool:
@@ -146,67 +145,6 @@ class Runner:
                 await attempt.stop_if_wanted(scope)
                 await store.set_status(scope, attempt.claim.run_id, RunState.WAITING_FOR_APPROVAL)
         return not waits
-
-    async def _ask_model(self, attempt: Attempt, history: History) -> None:
-        lines: list[EgressLine] = []
-        try:
-            piece, answered = await self._answered(attempt, history, lines)
-        finally:
-            # What was sent is written down, also where nothing usable came of it.
-            if lines and not attempt.claim.lost.is_set():
-                async with attempt.scope() as scope:
-                    await keep_egress(attempt, scope, lines)
-        async with attempt.scope() as scope:
-            if piece:
-                await attempt.event(scope, EventKind.MODEL_TEXT, {"text": piece})
-            await attempt.event(scope, EventKind.MODEL_ANSWERED, _written_down(answered))
-
-    async def _answered(self, attempt: Attempt, history: History, lines: list[EgressLine]) -> tuple[str, RoutedTurn]:
-        """Return the answer, and the end of its text that is not written down yet. Requests that left go to `lines`."""
-
-        async def keep(line: EgressLine) -> None:
-            lines.append(line)
-
-        call = ModelCall(CompanyId(attempt.run["company_id"]), RunId(attempt.claim.run_id), keep)
-        granted = [tool for tool in self.registry if tool.name in attempt.granted]
-        piece = ""
-        answered: RoutedTurn | None = None
-        async with aclosing(ask(self.routes, Question(attempt.run["route"], None, call, history, granted))) as parts:
-            async for part in parts:
-                if attempt.claim.lost.is_set():
-                    raise ClaimLost
-                if attempt.claim.stop.is_set():
-                    raise Stopped
-                if isinstance(part, RoutedTurn):
-                    answered = part
-                    continue
-                piece = await _streamed(attempt, piece, part)
-        if answered is None:
-            raise ModelMisbehaved
-        return piece, answered
-
-
-def _written_down(answered: RoutedTurn) -> dict[str, object]:
-    """Return what the run keeps of an answer: the message, and over which route, how much and at what cost it came."""
-    usage = answered.turn.usage
-    return {
-        "message": as_message(answered.turn.message_json),
-        "tokens": usage.tokens,
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
-        "cost_micros": answered.cost_micros,
-        "route": answered.route.slug,
-    }
-
-
-async def _streamed(attempt: Attempt, piece: str, delta: TextDelta) -> str:
-    """Write the answer down in pieces as it comes; return what is still too short for one."""
-    piece += delta.text
-    if len(piece) < PIECE_CHARACTERS:
-        return piece
-    async with attempt.scope() as scope:
-        await attempt.event(scope, EventKind.MODEL_TEXT, {"text": piece})
-    return ""
 
 
 async def _answer(attempt: Attempt, text: str) -> None:

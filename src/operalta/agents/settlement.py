@@ -7,7 +7,7 @@ marked before it starts and never repeated by itself.
 import asyncio
 from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -22,7 +22,7 @@ from operalta.agents.journal import Attempt
 from operalta.agents.judgement import judge
 from operalta.agents.policy import Outcome, PolicyDecision
 from operalta.agents.reasons import explain
-from operalta.agents.registry import ToolClass, ToolDeclaration, ToolResult, ToolRun, UnknownTool
+from operalta.agents.registry import ToolClass, ToolDeclaration, ToolRun, UnknownTool
 from operalta.agents.rules import EventKind
 from operalta.agents.steps import CallResult, ToolCall, denied, failed, succeeded
 from operalta.agents.tool_functions import preview
@@ -38,6 +38,7 @@ from operalta.kernel.ids import ApprovalId, CompanyId, ConversationId, PersonId,
 from operalta.sandbox.exchange import EgressLine
 from operalta.terms.registry import upholds
 
+Result = TypeVar("Result")
 _OUTWARD = frozenset({ToolClass.EGRESS, ToolClass.EXECUTE})
 _INTERRUPTED = "This was interrupted and may have happened. It is not repeated by itself."
 _DOES_NOT_FIT = "The approval does not fit this call any more. Ask for it again."
@@ -326,7 +327,7 @@ async def _finish(
 _STOPPED_MIDWAY = "It was stopped while it was under way. What it did outside, if anything, is not known."
 
 
-async def unless_stopped(claim: Claim, work: Awaitable[ToolResult]) -> ToolResult | None:
+async def unless_stopped(claim: Claim, work: Awaitable[Result]) -> Result | None:
     """Return what `work` gives; None where the person stopped the run first, which ends the work at once.
 
     So does losing the claim (the person has left the company, or another worker has the run): ClaimLost then.

@@ -99,8 +99,7 @@ class Action(StrEnum):
     EGRESS_FETCHED = "egress.fetched"
     EGRESS_REFUSED = "egress.refused"
     AGENT_CHANGED = "agent.changed"
-    ROUTE_APPROVED = "route.approved"
-    ROUTE_WITHDRAWN = "route.withdrawn"
+    ROUTES_CHANGED = "routes.changed"
 
     CREDENTIAL_CREATED = "credential.created"
     CREDENTIAL_ROTATED = "credential.rotated"

@@ -82,11 +82,14 @@ WEB = Rights(
     schemas="agents assurance audit credentials delivery identity sandbox scope tenancy workspace",
     tables={
         "agents.agents": "SELECT, UPDATE (directories, instructions, limits, name, purpose, tools, updated_at)",
+        "agents.allowed_regions": "SELECT",
+        "agents.allowed_routes": "SELECT",
         "agents.approvals": "SELECT, UPDATE (decided_at, decided_by, decided_session, decision)",
         "agents.grants": (
             "SELECT, INSERT (approval_id, argument_shape, company_id, conversation_id, given_by, private_to, "
             "requester_id, tool, tool_hash), UPDATE (revoked_at)"
         ),
+        "agents.model_requests": "SELECT",
         "agents.run_events": "SELECT",
         "agents.runs": (
             "SELECT (agent_id, api_key_id, attempts, company_id, conversation_id, created_at, failure, finished_at, "
@@ -183,7 +186,7 @@ WEB = Rights(
         ),
     },
     functions={
-        "agents": "resume_run start_run",
+        "agents": "allow_routes choose_route resume_run start_run",
         "audit": "append chain_state",
         "credentials": """
             begin_connection change_client change_integration change_webhook claim_refresh end_refresh
@@ -214,12 +217,19 @@ WORKER = Rights(
     schemas="agents audit credentials identity sandbox scope tenancy workspace",
     tables={
         "agents.agents": "SELECT",
+        "agents.allowed_regions": "SELECT",
+        "agents.allowed_routes": "SELECT",
         "agents.approvals": (
             "SELECT, INSERT (after, agent_id, argument_shape, arguments, arguments_sha256, before, call_id, "
             "company_id, conversation_id, expires_at, id, private_to, reasons, requester_id, run_id, tool, "
             "tool_class, tool_hash), UPDATE (consumed_at)"
         ),
         "agents.grants": "SELECT",
+        "agents.model_requests": (
+            "SELECT, INSERT (agent_id, company_id, ended_at, host, id, model, outcome, "
+            "provider, reason, region, route, run_id), UPDATE (cost_micros, ended_at, input_tokens, outcome, "
+            "output_tokens, reason)"
+        ),
         "agents.run_events": "SELECT, INSERT (body, company_id, kind, private_to, run_id, sequence)",
         "agents.runs": (
             "SELECT (agent_id, api_key_id, attempts, company_id, conversation_id, created_at, failure, finished_at, "

@@ -70,6 +70,7 @@ FLOWS: tuple[Flow, ...] = (
     # ── What has expired ──
     Flow("forget_expired", Purpose.FORGET_EXPIRED, _NO_IDS, Trail.OWN_EVENT),
     Flow("forget_states", Purpose.FORGET_EXPIRED, _NO_IDS, Trail.OWN_EVENT),
+    Flow("forget_model_requests", Purpose.FORGET_EXPIRED, _NO_IDS, Trail.OWN_EVENT),
     # ── Connections that have ended here ──
     Flow("take_revocation", Purpose.REVOKE_CONNECTIONS, _NO_IDS, Trail.OWN_EVENT),
     Flow("finish_revocation", Purpose.REVOKE_CONNECTIONS, _OF_TAKEN_REVOCATION, Trail.OF_REVOCATION),

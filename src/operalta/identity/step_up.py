@@ -33,6 +33,7 @@ class SensitiveOperation(StrEnum):
     MAKE_WEBHOOK = "make or change a webhook"
     ROTATE_WEBHOOK = "give a webhook another secret"
     CHANGE_INTEGRATION = "make or change an integration"
+    ALLOW_MODEL_ROUTES = "allow a model route"
 
 
 @upholds("2.2.3")

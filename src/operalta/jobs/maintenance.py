@@ -48,6 +48,7 @@ async def forget(job_pool: Pool, stop: asyncio.Event) -> None:
             async with open_elevated(job_pool, Purpose.FORGET_EXPIRED) as elevated:
                 await store.forget_expired(elevated.connection)
                 await store.forget_webhooks(elevated.connection)
+                await store.forget_model_requests(elevated.connection)
         except (DatabaseOutOfReach, psycopg.Error) as failure:
             _LOG.warning("what has expired stays for now: %s", type(failure).__name__)
         with suppress(TimeoutError):

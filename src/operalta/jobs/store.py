@@ -50,3 +50,8 @@ async def forget_expired(connection: Connection) -> None:
 async def forget_webhooks(connection: Connection) -> None:
     """Remove what webhooks sent and received past its time, and secrets whose overlap is over. For the job role."""
     await connection.execute("SELECT elevated.forget_webhooks()")
+
+
+async def forget_model_requests(connection: Connection) -> None:
+    """Remove old lines of the ledger of model requests. For the job role."""
+    await connection.execute("SELECT elevated.forget_model_requests()")

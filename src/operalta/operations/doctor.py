@@ -1,4 +1,4 @@
-"""`operalta doctor`: what is wrong with settings, secrets, permissions, versions, servers and sandbox; how to mend it.
+"""`operalta doctor`: what is wrong with settings, secrets, versions, servers, sandbox, model routes; how to mend it.
 
 It only looks. Each finding is a sentence for whoever runs the deployment; no secret is in any.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psycopg
 
+from operalta.agents.model_routes.examination import examine_routes
 from operalta.db.migrate import head
 from operalta.kernel.errors import Refusal
 from operalta.operations import store
@@ -66,6 +67,7 @@ def examine() -> list[Examined]:
         *_database(settings),
         *_servers(settings),
         *_sandbox(settings),
+        *_model_routes(settings),
     ]
 
 
@@ -211,3 +213,14 @@ def _sandbox(settings: Settings) -> Iterator[Examined]:
         yield Examined("sandbox", Verdict.WELL, f"it held {shell.attempts} attempts to get out")
     else:
         yield Examined("sandbox", Verdict.WRONG, shell.reason, "see the worker's log; agents run no commands meanwhile")
+
+
+def _model_routes(settings: Settings) -> Iterator[Examined]:
+    count, faults = examine_routes(settings)
+    for fault in faults:
+        yield Examined("model routes", Verdict.WRONG, fault.says, fault.mend)
+    if settings.model_routes is None:
+        yield Examined("model routes", Verdict.WELL, "no file is named, so agents have the built-in route alone")
+    elif not faults:
+        says = f"{settings.model_routes} has {count}, each with its key and its approval record"
+        yield Examined("model routes", Verdict.WELL, says)

@@ -16,6 +16,7 @@ class Decides(StrEnum):
 
     OPERATOR = "the operator, in the settings"
     MANAGER = "somebody who manages the company's integrations, who switches it on"
+    BOTH = "the operator, who approves it, and somebody who manages the company, who allows it"
     PERSON = "a person, who typed the address, connected the account or approved the call"
 
 
@@ -49,7 +50,7 @@ RECIPIENTS: Final = (
         "models",
         "Providers of models",
         "Prompts of runs, without what looks like a secret, over routes with an approval record.",
-        Decides.OPERATOR,
+        Decides.BOTH,
         "model providers",
     ),
     Recipient(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
+from operalta.agents.route_rules import ListedRoute
 from operalta.db.pools import Pool
 from operalta.delivery.sms.receipts import Receipts
 from operalta.guard.limiter import Limiter
@@ -54,6 +55,7 @@ class Services:
     inbound_hooks: Hooks
     inbound: Receiver
     integrations: Integrations
+    model_routes: tuple[ListedRoute, ...]
 
     def shell_state(self) -> ShellState:
         """Tell what the worker found out about the sandbox for commands."""

@@ -1,6 +1,6 @@
 """Asking over a route, and over the one that it falls back to where its provider does not answer."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -8,9 +8,16 @@ from pydantic_ai.messages import ModelMessage
 
 from operalta.agents.errors import ProviderBusy
 from operalta.agents.registry import ToolDeclaration
-from operalta.agents.routes import ModelCall, ModelRoute, RouteRegistry
+from operalta.agents.routes import ModelCall, ModelRoute
 from operalta.agents.steps import ModelTurn, TextDelta, next_step
+from operalta.kernel.errors import Refusal
 from operalta.terms.registry import upholds
+
+Admit = Callable[[str], Awaitable[ModelRoute]]
+"""Looks a route up by its slug, as the company allows it at this moment, and writes down that it is asked now.
+
+Raises RouteUnknown, RouteNotApproved, RouteNotAllowed, RouteChanged or RegionNotAllowed, which is written down too.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,35 +35,38 @@ class RoutedTurn:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked: over which route, of those that the company allows (None: all), on whose behalf."""
+    """What is asked: over which route, on whose behalf."""
 
     slug: str
-    company_list: frozenset[str] | None
     call: ModelCall
     history: Sequence[ModelMessage]
     tools: Sequence[ToolDeclaration]
 
 
 @upholds("5.6.1")
-async def ask(routes: RouteRegistry, question: Question) -> AsyncGenerator[TextDelta | RoutedTurn]:
+async def ask(admit: Admit, question: Question) -> AsyncGenerator[TextDelta | RoutedTurn]:
     """Yield the pieces of the answer and, last, one RoutedTurn.
 
-    The fall-back is taken only where nothing of an answer has come, and only if it is approved and allowed itself.
-    Raise RouteUnknown, RouteNotApproved, and what the model raises.
+    The fall-back is taken only where nothing of an answer has come, and only if it is admitted itself.
+    Raise what `admit` and the model raise.
     """
-    route = routes.usable(question.slug, question.company_list)
+    route = await admit(question.slug)
     begun = False
     try:
         async with aclosing(_over(route, question)) as parts:
             async for part in parts:
                 begun = True
                 yield part
-    except ProviderBusy:
-        other = routes.fall_back_of(route, question.company_list)
-        if begun or other is None:
+    except ProviderBusy as busy:
+        if begun or route.fall_back is None:
             raise
+        unanswered = busy
     else:
         return
+    try:
+        other = await admit(route.fall_back)
+    except Refusal:
+        raise unanswered from None
     async with aclosing(_over(other, question)) as parts:
         async for part in parts:
             yield part

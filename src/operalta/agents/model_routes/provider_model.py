@@ -23,18 +23,16 @@ from pydantic_ai.usage import RequestUsage
 from operalta.agents.errors import AnswerCutOff, ModelMisbehaved, ProviderBusy, ProviderRefused
 from operalta.agents.model_routes.server_sent import json_events
 from operalta.agents.model_routes.wire import Called, Ended, Piece, Prompt, Said, Used, WireFormat, redacted
+from operalta.agents.model_routes.written import MODELS
 from operalta.kernel import clock
 from operalta.sandbox.credential import Credential
 from operalta.sandbox.destinations import parse_destination
 from operalta.sandbox.egress import EgressDoor
 from operalta.sandbox.errors import ContentRefused, DestinationRefused, FetchTooLarge
 from operalta.sandbox.metering import Errand
-from operalta.sandbox.policies import ALLOW_LISTED
 from operalta.sandbox.transport import EgressTransport, NetworkFailure
 from operalta.terms.registry import upholds
 
-# Model routes: one address is asked, with POST, and leads nowhere else.
-MODELS = replace(ALLOW_LISTED, name="models", methods=frozenset({"POST"}), redirects=0)
 MOST_TRIES = 4
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 20.0

@@ -17,6 +17,7 @@ from operalta.web.api import (
     integrations,
     memory,
     metrics,
+    model_routes,
     openai,
     runs,
     staff,
@@ -38,4 +39,4 @@ routers += (audit.router, trust.router)
 routers += (agents.router, conversations.router, runs.router, approvals.router, tools.router)
 routers += (api_keys.router,)
 routers += (webhooks.router, inbound_hooks.router)
-routers += (connections.router, integrations.router, openai.router)
+routers += (connections.router, integrations.router, model_routes.router, openai.router)

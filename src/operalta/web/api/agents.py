@@ -9,6 +9,7 @@ from pydantic import Field
 from operalta.access.rules import Permission
 from operalta.agents import service
 from operalta.agents.company_tools import COMPANY_TOOLS
+from operalta.agents.model_routes import company_list
 from operalta.guard import rules
 from operalta.kernel.errors import InvalidInput
 from operalta.web.api.models import REFUSALS, Body, Listing, Shown
@@ -20,6 +21,7 @@ Choosing = Annotated[CompanyEntry, Depends(InCompany(Permission.AGENTS_RUN, rule
 Reading = Annotated[CompanyEntry, Depends(InCompany(Permission.AGENTS_READ, rules.READ))]
 Managing = Annotated[CompanyEntry, Depends(InCompany(Permission.AGENTS_MANAGE, rules.SENSITIVE_WRITE))]
 Folder = Annotated[str, Field(min_length=1, max_length=service.LONGEST_FOLDER)]
+Slug = Annotated[str, Field(min_length=1, max_length=80)]
 ToolDecision = Literal["allow", "ask", "deny"]
 
 
@@ -38,6 +40,12 @@ class AgentBody(Body):
     instructions: Annotated[str, Field(max_length=8_000)] | None = None
     tools: Annotated[tuple[ToolSetting, ...], Field(max_length=100)] | None = None
     directories: Annotated[tuple[Folder, ...], Field(max_length=service.MOST_FOLDERS)] | None = None
+
+
+class RouteBody(Body):
+    """Which model route an agent is to take: one that the company allows, or `built-in`."""
+
+    route: Slug
 
 
 class Agent(Shown):
@@ -85,6 +93,15 @@ async def change_agent(entry: Managing, agent_id: UUID, body: AgentBody) -> Agen
             tools=None if body.tools is None else _decisions(body.tools),
             directories=body.directories,
         )
+        found, _ = await service.get_agent(scope, agent_id)
+    return Agent.model_validate(found)
+
+
+@router.put("/{agent_id}/route")
+async def choose_route(entry: Managing, agent_id: UUID, body: RouteBody) -> Agent:
+    """Give an agent another model route, from its next run on."""
+    async with entry.scope() as scope:
+        await company_list.choose_route(scope, entry.services.model_routes, agent_id, body.route)
         found, _ = await service.get_agent(scope, agent_id)
     return Agent.model_validate(found)
 

@@ -16,6 +16,7 @@ from operalta.web.pages import (
     integrations_services,
     memory,
     metrics,
+    model_routes,
     second_factor,
     staff,
     trust,
@@ -28,4 +29,4 @@ routers += (companies.router, staff.router, chat.router, approvals.router, agent
 routers += (memory.router, metrics.router, files_bin.router, files.router, audit.router, trust.router)
 routers += (api_keys.router,)
 routers += (webhooks.router, webhooks_inbound.router)
-routers += (integrations.router, integrations_services.router)
+routers += (integrations.router, integrations_services.router, model_routes.router)

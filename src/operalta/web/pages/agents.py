@@ -10,6 +10,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from operalta.access.rules import Permission
 from operalta.agents import service
 from operalta.agents.company_tools import COMPANY_TOOLS
+from operalta.agents.errors import RouteUnknown
+from operalta.agents.model_routes.company_list import RouteView, list_routes
 from operalta.agents.rules import RunLimits
 from operalta.agents.tool_functions import tools_here
 from operalta.guard import rules
@@ -95,7 +97,10 @@ async def _agent_page(
     async with entry.scope() as scope:
         found, runs = await service.get_agent(scope, agent_id)
         limits = RunLimits()
+        listed = (await list_routes(scope, entry.services.model_routes)).routes
         context = {
+            "route": _route_of(found, listed),
+            "routes": [(each.route.slug, each.route.title) for each in listed if each.refusal is None],
             "agent": {
                 "id": found.id,
                 "name": found.name,
@@ -138,3 +143,10 @@ async def _agent_page(
         errors = form_errors(refusal) if refusal else []
         status = status_of(refusal) if refusal else HTTPStatus.OK
         return await page(entry.request, scope, "pages/agent.html", context, nav="agents", errors=errors, status=status)
+
+
+def _route_of(agent: service.Agent, listed: tuple[RouteView, ...]) -> dict[str, object]:
+    view = next((each for each in listed if each.route.slug == agent.route), None)
+    if view is None:
+        return {"title": "No longer there", "why_not": RouteUnknown().public_text}
+    return {"title": view.route.title, "why_not": view.refusal.public_text if view.refusal else None}

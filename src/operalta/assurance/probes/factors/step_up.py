@@ -128,6 +128,9 @@ def _calls(ground: _Ground) -> dict[SensitiveOperation, Sequence[_Call]]:
         SensitiveOperation.MAKE_WEBHOOK: [_Call("POST", f"{base}/inbound-hooks", _HOOK)],
         SensitiveOperation.ROTATE_WEBHOOK: [_Call("POST", f"{base}/inbound-hooks/{ground.hook}/rotate", {})],
         SensitiveOperation.CHANGE_INTEGRATION: [_Call("POST", f"{base}/integrations", _INTEGRATION)],
+        SensitiveOperation.ALLOW_MODEL_ROUTES: [
+            _Call("PUT", f"{base}/model-routes", {"routes": [], "regions": ["a region of one look"]})
+        ],
         SensitiveOperation.CONNECT_ACCOUNT: [
             _Call("POST", f"{base}/connections", {"oauth_client": ground.client, "scopes": ["read"]})
         ],
