@@ -38,6 +38,8 @@ VALUES: dict[str, object] = {
     "email": "somebody@people.example",
     "events": ["file.written"],
     "kind": "decision",
+    "messages": [{"role": "user", "content": [{"type": "text", "text": "/help"}]}],
+    "model": "nobody",
     "name": "Matrix",
     "oauth_client": NOBODY,
     "on": False,

@@ -6,6 +6,7 @@ import secrets
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import cached_property
 from hashlib import sha256
 from itertools import count, pairwise
 from typing import Any, LiteralString, cast
@@ -77,9 +78,18 @@ class Injector:
         kind, body = self._body(client, operation, parameter, text)
         return client.request(route.method, path, body, headers | ({"Content-Type": kind} if kind else {}))
 
+    @cached_property
+    def _key(self) -> str:
+        """A key of the company with the scope that routes for programs need."""
+        body = {"name": "Injector", "scopes": ["agents:run"]}
+        made = self.plot.founder.api("POST", f"/companies/{self.plot.slug}/api-keys", body)
+        return str(made.json["api_key"])
+
     def _client(self, audience: Audience) -> Client:
         if audience is Audience.VISITOR:
             return self.site.visitor()
+        if audience is Audience.KEY:
+            return self.site.program(self._key)
         return Client(self._founder.host, self._founder.port, dict(self._founder.jar))
 
     def _body(self, client: Client, operation: Operation, parameter: Parameter, text: str) -> tuple[str, bytes]:

@@ -51,6 +51,7 @@ LAW: dict[Audience | May, str] = {
     """,
     # Every member; leaving is everybody's right, so ending a membership asks the service for more.
     May.COMPANY_READ: """
+        POST /api/v1/mcp
         GET /c/{company}                     POST /c/{company}/members/{person_id}/end
         GET /api/v1/companies/{company}      DELETE /api/v1/companies/{company}/members/{person_id}
     """,

@@ -51,10 +51,12 @@ class ToolWork:
 async def declared_for(store: FileStore, scope: Scope) -> FileStore:
     """Return the store narrowed to the folders that are declared for the agent of the scope's run.
 
-    A run that another one made reaches no more than that one. Read anew for each call, so that a folder that is
-    taken away is out of reach at once. Raise NotDeclared where the folders have nothing in common, or where it
-    cannot be seen which they are.
+    Outside a run it is somebody's own right that decides, and nothing is narrowed. A run that another one made reaches
+    no more than that one. Read anew for each call, so that a folder that is taken away is out of reach at once. Raise
+    NotDeclared where the folders have nothing in common, or where it cannot be seen which they are.
     """
+    if scope.actor.run_id is None:
+        return store
     declared = await agent_rows.directories_of_run(scope)
     if not declared or None in declared:
         raise NotDeclared

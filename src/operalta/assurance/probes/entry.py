@@ -7,6 +7,7 @@ from typing import Any
 
 from operalta.assurance.client import Browser
 from operalta.assurance.probes.access import operations
+from operalta.assurance.probes.credentials.ground import make_key
 from operalta.assurance.registry import Answer, ProbeContext, probe
 from operalta.assurance.rules import Observations
 from operalta.assurance.stage import API, Company, Stage, staged
@@ -110,7 +111,8 @@ async def schemas(context: ProbeContext) -> Observations:
     seen.expect("every text has a longest length or a form", not loose, "; ".join(loose[:8]) or len(bodies))
     founder = stage.regulars[0]
     company = await stage.found(founder, "Junk Company", "startup")
-    unknown, faults, count = await _send_junk(stage, founder.browser, described, bodies, company)
+    key = (await make_key(stage, founder, company, scopes=["agents:run"])).key
+    unknown, faults, count = await _send_junk(stage, founder.browser, described, bodies, company, key)
     seen.expect("a field that is not known is refused everywhere", not unknown, "; ".join(unknown[:5]) or len(bodies))
     seen.expect("junk never causes a fault", not faults, "; ".join(faults[:5]) or f"{count} requests")
     return seen
@@ -122,8 +124,12 @@ async def _send_junk(
     described: dict[str, Any],
     bodies: list[tuple[str, str, dict[str, Any]]],
     company: Company,
+    key: str,
 ) -> tuple[list[str], list[str], int]:
-    """Return where an unknown field was taken, where a fault was answered, and how many requests there were."""
+    """Return where an unknown field was taken, where a fault was answered, and how many requests there were.
+
+    What is for programs alone is sent with the key alone.
+    """
     chosen = random.Random(_SEED)  # noqa: S311 - which junk goes where decides nothing
     unknown: list[str] = []
     faults: list[str] = []
@@ -135,13 +141,16 @@ async def _send_junk(
         await let_window_pass(stage, rules.SENSITIVE_WRITE, browser, company.id)
         filled = path.replace("{company}", company.slug).replace("{slug}", "none").replace("{day}", "2026-01-01")
         filled = _ID_IN_PATH.sub("00000000-0000-7000-8000-000000000000", filled)
-        answer = await browser.send(method, filled, json={"unknown_field": 1})
+        for_programs = path.startswith(f"{API}/openai/")
+        headers = {"authorization": f"Bearer {key}"} if for_programs else None
+        cookies = dict[str, str]() if for_programs else None
+        answer = await browser.send(method, filled, headers=headers, cookies=cookies, json={"unknown_field": 1})
         if answer.status != _INVALID or b"unknown_field" not in answer.body:
             unknown.append(f"{method} {path}: {answer.status}")
         names = list(resolved(described, schema).get("properties", {}))
         junk = [{name: chosen.choice(_JUNK) for name in names} for _ in range(2)] + [chosen.choice(_JUNK)]
         for body in junk:
-            answer = await browser.send(method, filled, json=body)
+            answer = await browser.send(method, filled, headers=headers, cookies=cookies, json=body)
             count += 1
             if answer.status >= _FAULT:
                 faults.append(f"{method} {path}: {answer.status}")

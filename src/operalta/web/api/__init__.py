@@ -15,6 +15,7 @@ from operalta.web.api import (
     files,
     inbound_hooks,
     integrations,
+    mcp,
     memory,
     metrics,
     model_routes,
@@ -39,4 +40,5 @@ routers += (audit.router, trust.router)
 routers += (agents.router, conversations.router, runs.router, approvals.router, tools.router)
 routers += (api_keys.router,)
 routers += (webhooks.router, inbound_hooks.router)
-routers += (connections.router, integrations.router, model_routes.router, openai.router)
+routers += (connections.router, integrations.router, model_routes.router)
+routers += (openai.router, mcp.router)

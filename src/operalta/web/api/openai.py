@@ -5,11 +5,9 @@ along as a quotation, which vouches for nothing. What waits for a person's appro
 approves. Fields that steer a model are taken and change nothing, since the agent's own route decides.
 """
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -19,13 +17,11 @@ from pydantic import Field
 
 from operalta.access.rules import Permission
 from operalta.agents import service
-from operalta.agents.rules import EventKind
-from operalta.agents.service import RunEvent
 from operalta.guard import rules
-from operalta.kernel import clock
-from operalta.kernel.errors import InvalidInput, LimitReached, NotFound, Refusal, Unavailable
+from operalta.kernel.errors import InvalidInput, NotFound, Refusal
 from operalta.terms.registry import upholds
 from operalta.web import sse
+from operalta.web.answers import RunAnswer, RunNotFinished, approvals_at, followed
 from operalta.web.api.conversations import Key
 from operalta.web.api.models import REFUSALS, Body, Shown
 from operalta.web.entry import CompanyEntry, InCompanyOfKey
@@ -36,23 +32,17 @@ router = APIRouter(prefix="/openai", tags=["for other programs"], responses=REFU
 Reading = Annotated[CompanyEntry, Depends(InCompanyOfKey(Permission.AGENTS_RUN, rules.READ))]
 Chatting = Annotated[CompanyEntry, Depends(InCompanyOfKey(Permission.AGENTS_RUN, rules.CHAT))]
 
-LONGEST_WAIT_SECONDS = 900.0
 MOST_MESSAGES = 400
 EARLIER = "Said before, as the program that asks has sent it:"
 LEFT_OUT = "(what was said before that is left out)"
 _COMPLETION = "chat.completion"
 _MILLISECONDS = 1000
-_ENDS = frozenset({EventKind.RUN_FAILED, EventKind.RUN_STOPPED})
 _EXAMPLE = {"description": "One JSON value, or server-sent chunks that end with `[DONE]` where `stream` is true."}
 
 
 Share = Annotated[float, Field(ge=-2, le=2)] | None
 Count = Annotated[int, Field(ge=1, le=10_000_000)] | None
 StopWord = Annotated[str, Field(max_length=400)]
-
-
-class RunNotFinished(InvalidInput):
-    """The agent was stopped before it had finished. What it did is in the company's conversations."""
 
 
 class Part(Body):
@@ -143,11 +133,11 @@ async def complete(entry: Chatting, body: CompletionBody, key: Key = None) -> St
         posted = await service.post_message(
             scope, text, agent_id=agent.id, private=scope.actor.sees_private, idempotency_key=key
         )
-        approvals = f"{entry.services.settings.base_url}/c/{scope.actor.company_slug}/approvals"
-    answer = _Answer(body.model, posted.run_id, approvals)
+        approvals = approvals_at(entry, scope)
+    answer = _Completion(body.model, posted.run_id, approvals)
     if body.stream:
         return StreamingResponse(_streamed(entry, answer), media_type="text/event-stream", headers=sse.HEADERS)
-    async for event in _followed(entry, posted.run_id):
+    async for event in followed(entry, posted.run_id):
         answer.take(event)
     if answer.failure is not None:
         raise RunNotFinished(answer.failure)
@@ -178,41 +168,12 @@ def asked(turns: tuple[Turn, ...]) -> str:
     return "\n".join((last.text, "", EARLIER, *reversed(lines)))
 
 
-@dataclass
-class _Answer:
+class _Completion(RunAnswer):
     """What an agent has said so far, in the form that the program reads."""
 
-    model: str
-    run_id: UUID
-    approvals: str
-    made_at: int = field(default_factory=lambda: int(time.time()))
-    text: str = ""
-    failure: str | None = None
-
-    def take(self, event: RunEvent) -> str:
-        """Take a step of the run in and return what it adds to the text."""
-        added = ""
-        match event.kind:
-            case EventKind.MODEL_TEXT:
-                added = event.body["text"]
-            case EventKind.ANSWER if event.body["text"].strip() not in self.text:
-                added = event.body["text"]
-            case EventKind.RUN_RECOVERED if self.text.strip():
-                added = f"{_gap(self.text)}The work was interrupted, and begins again.\n\n"
-            case EventKind.APPROVAL_ASKED:
-                added = (
-                    f"{_gap(self.text)}This waits for a person, and has not been done: "
-                    f"{self.approvals}/{event.body['approval_id']}"
-                )
-            case EventKind.TOOL_ASKED:
-                added = _gap(self.text)  # what follows a tool's work begins a paragraph of its own
-            case kind if kind in _ENDS:
-                told: str | None = event.body.get("text")
-                self.failure = told or RunNotFinished().public_text
-            case _:
-                pass
-        self.text += added
-        return added
+    def __init__(self, model: str, run_id: UUID, approvals: str) -> None:
+        super().__init__(approvals)
+        self._model, self.run_id, self._made_at = model, run_id, int(time.time())
 
     def whole(self) -> dict[str, Any]:
         """Return the completion as one value."""
@@ -227,22 +188,18 @@ class _Answer:
 
     def _frame(self, kind: str) -> dict[str, Any]:
         named = {"id": f"chatcmpl-{self.run_id.hex}", "object": kind}
-        return named | {"created": self.made_at, "model": self.model}
-
-
-def _gap(text: str) -> str:
-    return "\n\n" if text.strip() and not text.endswith("\n") else ""
+        return named | {"created": self._made_at, "model": self._model}
 
 
 def _data(value: object) -> str:
     return f"data: {json.dumps(value)}\n\n"
 
 
-async def _streamed(entry: CompanyEntry, answer: _Answer) -> AsyncGenerator[str]:
+async def _streamed(entry: CompanyEntry, answer: _Completion) -> AsyncGenerator[str]:
     """Yield the completion in chunks. What goes wrong on the way is told as the protocol tells it."""
     yield answer.piece({"role": "assistant", "content": ""})
     try:
-        async for event in _followed(entry, answer.run_id):
+        async for event in followed(entry, answer.run_id):
             if added := answer.take(event):
                 yield answer.piece({"content": added})
         if answer.failure is not None:
@@ -252,29 +209,3 @@ async def _streamed(entry: CompanyEntry, answer: _Answer) -> AsyncGenerator[str]
         return
     yield answer.piece({}, "stop")
     yield "data: [DONE]\n\n"
-
-
-async def _followed(entry: CompanyEntry, run_id: UUID) -> AsyncGenerator[RunEvent]:
-    """Yield a run's events until it is over or waits for a person.
-
-    Each look opens a scope of its own: a key that is revoked sees no more. Raise what the scope refuses with,
-    LimitReached for too many at once, Unavailable for a run that goes on for too long.
-    """
-    after, until, told = 0, time.monotonic() + LONGEST_WAIT_SECONDS, False
-    with sse.counted(entry.identity) as admitted:
-        if not admitted:
-            raise LimitReached("This key waits for several answers already. Ask again when one has come.")
-        while time.monotonic() < until:
-            async with entry.scope() as scope:
-                run = await service.get_run(scope, run_id)
-                found = await service.events_after(scope, run_id, after)
-            for event in found:
-                after, told = event.sequence, event.kind in _ENDS
-                yield event
-            if not found and run.status in {"failed", "stopped"} and not told:
-                # It was ended from outside, which leaves no event of its own.
-                yield RunEvent(after + 1, f"run_{run.status}", {"text": run.failure}, clock.now())
-            if not found and (run.is_over or run.status == "waiting_for_approval"):
-                return
-            await asyncio.sleep(sse.PAUSE_SECONDS)
-    raise Unavailable("The agent is still at work. Its answer will be in the company's conversations.")

@@ -36,7 +36,7 @@ async def scoped_by_default(context: ProbeContext) -> Observations:
     return seen
 
 
-@probe("2.4.4")
+@probe("2.4.4", alone=True)
 async def elevated_flows(context: ProbeContext) -> Observations:
     """Hold the catalogue against the list of flows, call each with an id that nobody has, and look for its traces."""
     stage = staged(context)
