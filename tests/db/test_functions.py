@@ -116,6 +116,7 @@ def _reached(caller: Actor, servers: Servers, owner: Owner, estate: Estate) -> d
         connection.add_notice_handler(lambda notice: notices.append(f"{notice.message_primary}{notice.message_detail}"))
         before = snapshot(owner, theirs.mark)
         for function in executable_by(owner, caller.database_role):
+            _assert_bound(connection, caller, estate)
             for arguments in calls(function, ids, theirs):
                 told = _told(connection, caller, estate, function, arguments)
                 if theirs.canary in told or (theirs.mark in told and not told.startswith("refused")):
@@ -128,6 +129,17 @@ def _reached(caller: Actor, servers: Servers, owner: Owner, estate: Estate) -> d
     return found
 
 
+def _assert_bound(connection: psycopg.Connection[Any], caller: Actor, estate: Estate) -> None:
+    """Assert that the caller's scope still opens, as it is opened before each call."""
+    if not caller.opens:
+        return
+    facts = caller.facts(estate)
+    with connection.transaction():
+        connection.execute(caller.opens, facts)
+        bound = connection.execute("SELECT scope.scope_person(), scope.scope_company()").fetchone()
+        assert bound == (facts["person"], facts["company"])
+
+
 def _told(
     connection: psycopg.Connection[Any], caller: Actor, estate: Estate, function: Function, arguments: list[Any]
 ) -> str:
@@ -137,8 +149,6 @@ def _told(
         with connection.transaction():
             if caller.opens:
                 connection.execute(caller.opens, facts)
-                bound = connection.execute("SELECT scope.scope_person(), scope.scope_company()").fetchone()
-                assert bound == (facts["person"], facts["company"]), function.signature
             return str(connection.execute(function.call, arguments).fetchall())
     except psycopg.Error as error:
         # An error may repeat what was sent, ids among it, but no text that only rows hold.
