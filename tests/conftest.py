@@ -5,6 +5,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from psycopg.rows import DictRow, dict_row
 
 from operalta.db.migrate import migrate
-from operalta.db.pools import Pool
+from operalta.db.pools import Connection, Pool
 from operalta.operations.secrets import database_passwords, make_missing_secrets
 from operalta.operations.servers import EmbeddedPostgres, EmbeddedValkey
 from operalta.settings import DatabaseRole, Settings
@@ -102,6 +103,16 @@ def servers() -> Generator[Servers]:
         shutil.rmtree(var, ignore_errors=True)
 
 
+class LazyPool(Pool):
+    """A pool that connects at its first use: few tests need all five."""
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncGenerator[Connection]:
+        await self.open()
+        async with super().acquire() as connection:
+            yield connection
+
+
 @dataclass(frozen=True)
 class Pools:
     """One pool for each serving role."""
@@ -116,7 +127,7 @@ class Pools:
 @pytest.fixture
 async def pools(servers: Servers) -> AsyncGenerator[Pools]:
     made = {
-        role: Pool(
+        role: LazyPool(
             role, servers.settings.database_dsn(role), 6, search_path="jobs" if role is DatabaseRole.DISPATCH else None
         )
         for role in (
@@ -127,8 +138,6 @@ async def pools(servers: Servers) -> AsyncGenerator[Pools]:
             DatabaseRole.JOB,
         )
     }
-    for pool in made.values():
-        await pool.open()
     yield Pools(
         made[DatabaseRole.SIGNIN],
         made[DatabaseRole.WEB],

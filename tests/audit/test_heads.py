@@ -1,3 +1,4 @@
+import asyncio
 import dataclasses
 import hashlib
 import json
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from operalta.audit import heads
 from operalta.audit.findings import FindingKind
 from operalta.audit.heads import (
     NO_PREVIOUS,
@@ -220,6 +222,28 @@ async def test_each_record_tells_what_was_removed_from_the_other(tmp_path: Path)
     newest.write_bytes(kept)
     newest.rename(newest.with_name(f"{40:020d}.json"))
     assert await found() == [FindingKind.UNREADABLE_HEAD]
+
+
+@pytest.mark.proves("2.5.5")
+@pytest.mark.parametrize("before", [True, False], ids=["before the files are read", "after"])
+async def test_heads_that_are_published_meanwhile_are_no_sign_of_tampering(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, before: bool
+) -> None:
+    directory = HeadDirectory(tmp_path)
+    first, *others = chain(3, 5, 8)
+    await directory.publish(first)
+    read = heads.read_folder
+
+    def reading(folder: Path) -> dict[str, bytes]:
+        found = None if before else read(folder)
+        for head in others:
+            asyncio.run(directory.publish(head))
+        return found or read(folder)
+
+    monkeypatch.setattr(heads, "read_folder", reading)
+    published = await directory.read()
+    assert published.findings == ()
+    assert len(published.heads) == 3
 
 
 async def test_what_a_crash_cut_short_is_completed_by_publishing_again(tmp_path: Path) -> None:

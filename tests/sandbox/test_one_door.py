@@ -86,6 +86,11 @@ def test_every_surface_declares_its_policy() -> None:
 @pytest.mark.proves("5.4.3")
 def test_the_client_of_mcp_servers_is_given_the_doors_own_client() -> None:
     users = {name: tree for name, tree in trees() if any(each.split(".")[0] == "mcp" for each in imported(tree))}
+    server = users.pop("web/mcp_server.py")
+    of_server = {each for each in imported(server) if each.split(".")[0] == "mcp"}
+    assert {".".join(each.split(".")[:2]) for each in of_server} == {"mcp.server", "mcp.types"}, (
+        "it answers, and asks nobody"
+    )
     assert set(users) == {"vault/integrations/remote_tools.py"}
     made = [call for tree in users.values() for call in called(tree) if name_of(call) == "streamable_http_client"]
     assert [{keyword.arg for keyword in call.keywords} for call in made] == [{"http_client"}]

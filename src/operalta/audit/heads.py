@@ -220,7 +220,10 @@ class HeadDirectory:
 
     def _read(self) -> PublishedHeads:
         try:
-            contents = _read_folder(self._folder)
+            # A head may be published meanwhile, its file first: whatever was logged before has a file by now, and
+            # whatever has a file, but the newest, is logged afterwards.
+            before = _read_log(self._log)
+            contents = read_folder(self._folder)
             log = _read_log(self._log)
         except OSError as error:
             text = f"The heads cannot be read ({error.strerror}). Check the directory's owner and disk."
@@ -230,12 +233,17 @@ class HeadDirectory:
         for name, head in filed:
             if name != f"{head.size:020d}.json":
                 findings.append(Finding(FindingKind.UNREADABLE_HEAD, name, "The file's name is another size."))
-        # What stands behind the last line break is a line that a crash cut short.
-        lines = log.split(b"\n")[:-1]
-        logged = _parsed(((f"heads.log:{number}", line) for number, line in enumerate(lines, 1)), findings)
-        findings += _compared([head for _, head in filed], [head for _, head in logged])
+        logged = _parsed(_lines(log), findings)
+        settled = _parsed(_lines(before), [])
+        findings += _compared(*([head for _, head in found] for found in (filed, settled, logged)))
         heads = {head.digest: head for _, head in [*logged, *filed]}
         return PublishedHeads(tuple(sorted(heads.values(), key=lambda head: head.size)), tuple(findings))
+
+
+def _lines(log: bytes) -> Iterable[tuple[str, bytes]]:
+    """Yield the lines with their places. What stands behind the last line break is one that a crash cut short."""
+    for number, line in enumerate(log.split(b"\n")[:-1], 1):
+        yield f"heads.log:{number}", line
 
 
 def _parsed(named: Iterable[tuple[str, bytes]], findings: list[Finding]) -> list[tuple[str, SignedHead]]:
@@ -248,12 +256,15 @@ def _parsed(named: Iterable[tuple[str, bytes]], findings: list[Finding]) -> list
     return parsed
 
 
-def _compared(filed: list[SignedHead], logged: list[SignedHead]) -> Iterable[Finding]:
-    """Yield what one of the two records lacks. Only the newest head may be in its file alone: a crash."""
+def _compared(filed: list[SignedHead], settled: list[SignedHead], logged: list[SignedHead]) -> Iterable[Finding]:
+    """Yield what one of the two records lacks. Only the newest head may be in its file alone: a crash.
+
+    `settled` was logged before the files were read, `logged` afterwards.
+    """
     in_files = {head.digest for head in filed}
     in_log = {head.digest for head in logged}
     newest = max((head.size for head in filed), default=0)
-    for head in logged:
+    for head in settled:
         if head.digest not in in_files:
             yield _finding(FindingKind.MISSING_HEAD, head, "It is in heads.log, but its file is gone.")
     for head in filed:
@@ -289,7 +300,7 @@ def _append_durably(log: Path, line: bytes) -> None:
     _sync_folder(log.parent)
 
 
-def _read_folder(folder: Path) -> dict[str, bytes]:
+def read_folder(folder: Path) -> dict[str, bytes]:
     """Return the content of each published file by name, in order. Unlike a glob, this tells of a refusal."""
     if not folder.exists():
         return {}

@@ -64,11 +64,6 @@ class Pool:
             open=False,
         )
 
-    @property
-    def driver_pool(self) -> AsyncConnectionPool[Connection]:
-        """The driver's own pool, for the queue's connector and for metrics."""
-        return self._pool
-
     async def open(self) -> None:
         """Start to connect. Returns at once; a database that is down shows at the first `acquire`."""
         await self._pool.open(wait=False)
