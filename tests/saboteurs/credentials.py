@@ -83,10 +83,23 @@ def everybody_opens_signing_secrets(stage: Stage) -> Generator[None]:
         yield
 
 
-@saboteur("5.5.3", spares=("1.3.1", "5.5.1"), soak=True)
+@saboteur("5.5.3", spares=("1.3.1", "5.5.2"), soak=True)
 def what_is_off_goes_on(stage: Stage) -> Generator[None]:
+    # The database's verdict, and the worker's own look at the row that it was given.
     function = "credentials.use_integration(text, text, boolean)"
-    with replaced(stage, function, ("WHEN wanted <> 'check' AND NOT found.is_on THEN 'off'", "")):
+    patch = """
+from dataclasses import replace
+from operalta.vault.integrations import calls
+found = calls.integration_with_key_of
+async def always_on(*given):
+    integration, kept = await found(*given)
+    return replace(integration, is_on=True), kept
+calls.integration_with_key_of = always_on
+"""
+    with (
+        replaced(stage, function, ("WHEN wanted <> 'check' AND NOT found.is_on THEN 'off'", "")),
+        patched(stage, WORKER, patch),
+    ):
         yield
 
 
