@@ -63,8 +63,8 @@ def approvals_at(entry: CompanyEntry, scope: Scope) -> str:
     return f"{entry.services.settings.base_url}/c/{scope.actor.company_slug}/approvals"
 
 
-async def followed(entry: CompanyEntry, run_id: UUID) -> AsyncGenerator[RunEvent]:
-    """Yield a run's events until it is over or waits for a person.
+async def followed(entry: CompanyEntry, run_id: UUID, *, until_left: bool = False) -> AsyncGenerator[RunEvent]:
+    """Yield a run's events until it is over or waits for a person; with `until_left`, until the program has gone.
 
     Each look opens a scope of its own: a key that is revoked sees no more. Raise what the scope refuses with,
     LimitReached for too many at once, Unavailable for a run that goes on for too long.
@@ -85,6 +85,8 @@ async def followed(entry: CompanyEntry, run_id: UUID) -> AsyncGenerator[RunEvent
                 yield RunEvent(after + 1, f"run_{run.status}", {"text": run.failure}, clock.now())
             if not found and (run.is_over or run.status == "waiting_for_approval"):
                 return
+            if until_left and await entry.request.is_disconnected():
+                return  # the run goes on, and nobody waits for it here
             await asyncio.sleep(sse.PAUSE_SECONDS)
     raise Unavailable("The agent is still at work. Its answer will be in the company's conversations.")
 

@@ -137,7 +137,7 @@ async def complete(entry: Chatting, body: CompletionBody, key: Key = None) -> St
     answer = _Completion(body.model, posted.run_id, approvals)
     if body.stream:
         return StreamingResponse(_streamed(entry, answer), media_type="text/event-stream", headers=sse.HEADERS)
-    async for event in followed(entry, posted.run_id):
+    async for event in followed(entry, posted.run_id, until_left=True):
         answer.take(event)
     if answer.failure is not None:
         raise RunNotFinished(answer.failure)
