@@ -10,7 +10,7 @@ from operalta.agents.errors import RouteChanged, RouteNotAllowed, RouteNotApprov
 from operalta.agents.model_routes import store
 from operalta.agents.route_rules import BUILTIN, CompanyRoutes, ListedRoute
 from operalta.db.permission import require
-from operalta.db.scope import Scope
+from operalta.db.scope import Row, Scope
 from operalta.identity.errors import NotProved
 from operalta.identity.step_up import SensitiveOperation, require_recent_proof
 from operalta.kernel.errors import InvalidInput, NotAllowed, NotFound, Refusal
@@ -62,26 +62,32 @@ class RouteList:
 
 async def company_routes(scope: Scope) -> CompanyRoutes:
     """Return what the company of the scope allows at this moment."""
-    return CompanyRoutes(
-        {row["slug"]: row["record_sha256"] for row in await store.allowed_routes(scope)},
-        frozenset(row["region"] for row in await store.allowed_regions(scope)),
-    )
+    return _as_rules(await store.allowed_routes(scope), await store.allowed_regions(scope))
 
 
 async def list_routes(scope: Scope, known: Sequence[ListedRoute]) -> RouteList:
     """Return every route of the operator, and what the company makes of it."""
     require(scope, Permission.AGENTS_READ)
-    allowed = await company_routes(scope)
-    routes = {row["slug"]: Allowance(row["allowed_by"], row["allowed_at"]) for row in await store.allowed_routes(scope)}
-    regions = {
-        row["region"]: Allowance(row["allowed_by"], row["allowed_at"]) for row in await store.allowed_regions(scope)
-    }
+    route_rows, region_rows = await store.allowed_routes(scope), await store.allowed_regions(scope)
+    allowed = _as_rules(route_rows, region_rows)
+    routes = {row["slug"]: _allowance(row) for row in route_rows}
+    regions = {row["region"]: _allowance(row) for row in region_rows}
     named = {each.region for each in known if each.region and each.is_approved and each is not BUILTIN} | set(regions)
     return RouteList(
         tuple(RouteView(each, routes.get(each.slug), allowed.refusal_of(each)) for each in known),
         tuple(RegionView(each, regions.get(each)) for each in sorted(named)),
         tuple(sorted(set(routes) - {each.slug for each in known})),
     )
+
+
+def _as_rules(routes: Sequence[Row], regions: Sequence[Row]) -> CompanyRoutes:
+    return CompanyRoutes(
+        {row["slug"]: row["record_sha256"] for row in routes}, frozenset(row["region"] for row in regions)
+    )
+
+
+def _allowance(row: Row) -> Allowance:
+    return Allowance(row["allowed_by"], row["allowed_at"])
 
 
 @upholds("5.6.1")
