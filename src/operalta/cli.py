@@ -104,14 +104,13 @@ def up() -> None:
     _say("stopped")
 
 
-def _fit_to_serve() -> Settings:
-    """Return the settings, once the secrets that every process needs are fit for them.
+def _settings_with(*secrets: str) -> Settings:
+    """Return the settings, once the secrets that the process needs are fit for them.
 
     Looked at before the product is imported, which takes seconds, so that a refusal comes at once.
     """
     settings = load_settings()
-    settings.peppers()
-    for name in ("refresh-key", "limit-key", "code-key"):
+    for name in secrets:
         settings.secret(name)
     return settings
 
@@ -122,7 +121,8 @@ def serve() -> None:
 
     Example: OPERALTA_PROFILE=production operalta serve
     """
-    settings = _fit_to_serve()
+    settings = _settings_with("refresh-key", "limit-key", "code-key")
+    settings.peppers()
     from operalta.app import serve as serve_web
 
     serve_web(settings)
@@ -134,7 +134,7 @@ def worker() -> None:
 
     Example: operalta worker
     """
-    settings = _fit_to_serve()
+    settings = _settings_with("limit-key", "code-key")
     from operalta.worker import work
 
     work(settings)
