@@ -253,9 +253,7 @@ class InCompany:
         origin = origin_of(request)
         caller = await self._caller(request, services, origin)
         entry = CompanyEntry(request, services, origin, caller, company, self._permission, self.declaration.rule)
-        own = rules.only(self.declaration.rule, frozenset(rules.Dimension) - _OF_COMPANY)
-        if own is not None:
-            await _count(request, services, own, Subjects(entry.identity, request.state.client_address))
+        await _count_caller(entry)
         if isinstance(caller, PresentedKey) and not self.declaration.takes_keys:
             raise NotAllowed("This is for people in a session of their own. No API key does it.")
         return entry
@@ -281,9 +279,7 @@ class InCompanyOfKey:
         services, origin, rule = services_of(request), origin_of(request), self.declaration.rule
         caller = await _presented(request, services, origin, rule)
         entry = CompanyEntry(request, services, origin, caller, "", self._permission, rule)
-        own = rules.only(rule, frozenset(rules.Dimension) - _OF_COMPANY)
-        if own is not None:
-            await _count(request, services, own, Subjects(entry.identity, request.state.client_address))
+        await _count_caller(entry)
         return entry
 
 
@@ -348,6 +344,14 @@ async def _renew(request: Request, services: Services, origin: Origin) -> Access
 async def _count_person(request: Request, services: Services, rule: Rule, claims: AccessClaims) -> None:
     subjects = Subjects(person_identity(claims.person_id), request.state.client_address)
     await _count(request, services, rule, subjects)
+
+
+async def _count_caller(entry: CompanyEntry) -> None:
+    """Count the request in every dimension but the company's, which is counted once its scope has opened."""
+    own = rules.only(entry.rule, frozenset(rules.Dimension) - _OF_COMPANY)
+    if own is not None:
+        subjects = Subjects(entry.identity, entry.request.state.client_address)
+        await _count(entry.request, entry.services, own, subjects)
 
 
 @upholds("3.1.1")
