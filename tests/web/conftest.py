@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import redis
 
-from tests.conftest import Member, Servers, World
+from tests.agents.conftest import Desk
+from tests.conftest import Member, Pools, Servers, World
 from tests.web.site import Client, Site, serving
 
 
@@ -54,3 +55,9 @@ def house(site: Site, world: World) -> House:
         {role: site.member(member) for role, member in members.items()},
         site.member(world.member(world.company())),
     )
+
+
+@pytest.fixture
+def desk(pools: Pools, servers: Servers, site: Site) -> Desk:
+    """Works on the runs that requests to the site make."""
+    return Desk(pools, servers, site.services.files, ())

@@ -9,16 +9,10 @@ import pytest
 from operalta.guard import rules
 from operalta.sandbox.shell.state import ShellState, write_state
 from tests.agents.conftest import Desk
-from tests.conftest import Pools, Servers
 from tests.web.conftest import House
 from tests.web.site import Answer, Client, Site
 
 FORM = {"Content-Type": "application/json"}
-
-
-@pytest.fixture
-def desk(pools: Pools, servers: Servers, site: Site) -> Desk:
-    return Desk(pools, servers, site.services.files, ())
 
 
 def base(house: House) -> str:

@@ -13,18 +13,12 @@ from mcp.types import CallToolResult, TextContent
 from operalta.access.rules import KEY_SCOPES
 from operalta.web.mcp_server import ASK, SHARED
 from tests.agents.conftest import Desk
-from tests.conftest import Pools, Servers
 from tests.web.conftest import House
+from tests.web.programs import key, working
 from tests.web.site import Site
-from tests.web.test_openai_api import key, working
 
 READING = ("company:read", "memory:read", "metrics:read", "files:read")
 JSON_RPC = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
-
-
-@pytest.fixture
-def desk(pools: Pools, servers: Servers, site: Site) -> Desk:
-    return Desk(pools, servers, site.services.files, ())
 
 
 @asynccontextmanager

@@ -9,7 +9,6 @@ import pytest
 
 from operalta.agents.route_rules import BUILTIN, ApprovalRecord, ListedRoute
 from tests.agents.conftest import Desk
-from tests.conftest import Pools, Servers
 from tests.web.conftest import House
 from tests.web.site import Answer, Site
 
@@ -27,11 +26,6 @@ FAR = ListedRoute(
 )
 NEW = ListedRoute(slug="new", title="Not looked at", provider="openai", host="new.example", model="n", approval=None)
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-
-
-@pytest.fixture
-def desk(pools: Pools, servers: Servers, site: Site) -> Desk:
-    return Desk(pools, servers, site.services.files, ())
 
 
 @pytest.fixture(autouse=True)

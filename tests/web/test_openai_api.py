@@ -1,8 +1,7 @@
 """Other programs' chat endpoint, called by the official client as it comes."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import openai
@@ -14,23 +13,11 @@ from operalta.web import sse
 from operalta.web.api.openai import EARLIER, Turn, asked
 from operalta.workspace.conversations.rules import LONGEST_MESSAGE
 from tests.agents.conftest import Desk
-from tests.conftest import Pools, Servers
 from tests.web.conftest import House
+from tests.web.programs import key, working
 from tests.web.site import Client, Site
 
 Found = TypeVar("Found")
-
-
-@pytest.fixture
-def desk(pools: Pools, servers: Servers, site: Site) -> Desk:
-    return Desk(pools, servers, site.services.files, ())
-
-
-def key(house: House, *scopes: str, kind: str = "company") -> str:
-    body = {"name": "A program", "scopes": list(scopes or ("agents:run", "memory:write", "files:write")), "kind": kind}
-    made = house.founder.api("POST", f"/companies/{house.slug}/api-keys", body)
-    assert made.status == 201, made.text
-    return made.json["api_key"]
 
 
 def program(site: Site, api_key: str) -> openai.OpenAI:
@@ -39,24 +26,6 @@ def program(site: Site, api_key: str) -> openai.OpenAI:
 
 def user(text: str) -> list[ChatCompletionMessageParam]:
     return [{"role": "user", "content": text}]
-
-
-@asynccontextmanager
-async def working(desk: Desk, house: House) -> AsyncGenerator[None]:
-    """Work on every run of the house's company as it comes."""
-    company = house.members["founder"].company_id
-
-    async def work() -> None:
-        while True:
-            for run in desk.rows("SELECT id FROM agents.runs WHERE company_id = %s AND status = 'queued'", company):
-                await desk.work(run["id"])
-            await asyncio.sleep(0.05)
-
-    worker = asyncio.create_task(work())
-    try:
-        yield
-    finally:
-        worker.cancel()
 
 
 async def meanwhile(desk: Desk, house: House, call: Callable[[], Found]) -> Found:
