@@ -14,7 +14,7 @@ from operalta.agents.runner import Runner
 from operalta.db.elevated import Purpose, open_elevated
 from operalta.db.scope import Scope
 from operalta.jobs import store as jobs_store
-from tests.agents.conftest import Deaths, Desk, Office, WorkerDied, allow
+from tests.agents.conftest import Deaths, Desk, Office, WorkerDied, allow, prove
 from tests.agents.test_model_routes import APPROVAL, CHAT_ANSWER, CHAT_CALL, KEY, Provider, routes_in, written
 from tests.conftest import Member, Pools
 from tests.sandbox.staging import LoopbackServer, answer
@@ -36,14 +36,6 @@ async def provider() -> AsyncGenerator[Provider]:
     staged.port = server.sockets[0].getsockname()[1]
     yield staged
     server.close()
-
-
-def prove(desk: Desk, member: Member, *, recently: bool = True) -> None:
-    desk.rows(
-        "UPDATE identity.sessions SET password_at = now() - %s::interval WHERE person_id = %s",
-        "1 second" if recently else "1 hour",
-        member.person_id,
-    )
 
 
 async def asked(scope: Scope, query: LiteralString, *values: object) -> str:

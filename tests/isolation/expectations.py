@@ -287,8 +287,18 @@ LAWS: Final[dict[str, tuple[Law, ...]]] = {
     ),
     "agents.agents": (
         read(BOTH, COMPANYS, May.AGENTS_READ),
+        add(
+            "web",
+            COMPANYS,
+            May.AGENTS_MANAGE,
+            "company_id id slug name purpose instructions tools limits directories",
+            id=FRESH,
+            slug="slug || '-two'",
+        ),
         change("web", COMPANYS, May.AGENTS_MANAGE, "name purpose instructions tools limits directories updated_at"),
     ),
+    # A trigger writes them, whatever changed the agent.
+    "agents.agent_versions": (read(BOTH, COMPANYS, May.AGENTS_READ),),
     # Allowed and withdrawn by a function alone.
     "agents.allowed_routes": (read(BOTH, COMPANYS, May.AGENTS_READ),),
     "agents.allowed_regions": (read(BOTH, COMPANYS, May.AGENTS_READ),),

@@ -221,10 +221,19 @@ LAW: dict[Audience | May, str] = {
         GET /c/{company}/model-routes        GET /api/v1/companies/{company}/model-routes
         GET /api/v1/companies/{company}/tools
         GET /api/v1/companies/{company}/agents/{agent_id}
+        GET /c/{company}/agents/{agent_id}/versions
+        GET /api/v1/companies/{company}/agents/{agent_id}/versions
     """,
     May.AGENTS_MANAGE: """
         POST /c/{company}/agents/{agent_id}  POST /c/{company}/agents/{agent_id}/tools
+        POST /c/{company}/agents             POST /api/v1/companies/{company}/agents
         POST /c/{company}/agents/{agent_id}/folders
+        POST /c/{company}/agents/{agent_id}/limits
+        POST /c/{company}/agents/{agent_id}/retirement
+        POST /c/{company}/agents/{agent_id}/versions
+        POST /api/v1/companies/{company}/agents/{agent_id}/retirement
+        DELETE /api/v1/companies/{company}/agents/{agent_id}/retirement
+        POST /api/v1/companies/{company}/agents/{agent_id}/versions/{version}/restoration
         POST /c/{company}/agents/{agent_id}/route
         PUT /api/v1/companies/{company}/agents/{agent_id}/route
         PATCH /api/v1/companies/{company}/agents/{agent_id}

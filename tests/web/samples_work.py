@@ -205,6 +205,26 @@ def work() -> list[Sample]:
     ]
 
 
+def _agent_versions() -> Context:
+    first = "Name: Analyst\nModel route: built-in\nTool memory_search: allow\nInstructions:\nQuote every number."
+    second = first.replace("Tool memory_search: allow", "Tool memory_search: ask") + "\nNever round in a table."
+    return {
+        "agent": {"id": "a1", "name": "Analyst", "version": 2},
+        "versions": [
+            {
+                "version": 2,
+                "changed_by": "Ada Okafor",
+                "changed_at": before(hours=3),
+                "before": first,
+                "after": second,
+            },
+            {"version": 1, "changed_by": None, "changed_at": before(days=90), "before": "", "after": first},
+        ],
+        "previous_url": None,
+        "next_url": None,
+    }
+
+
 def _agents(grants: list[Context]) -> list[Sample]:
     analyst = {
         "id": "a1",
@@ -217,6 +237,9 @@ def _agents(grants: list[Context]) -> list[Sample]:
         "instructions": "Quote every number with its source.\nSay so when the data is thin.\nNever round in a table.",
         "folders": ["prices", "reports/2026"],
         "model_route": "built-in",
+        "version": 3,
+        "retired_at": None,
+        "is_retired": False,
         "created_by": "Ada Okafor",
         "created_at": before(days=90),
     }
@@ -228,6 +251,8 @@ def _agents(grants: list[Context]) -> list[Sample]:
         "is_on": False,
         "last_run_at": None,
         "runs_count": 0,
+        "retired_at": before(days=2),
+        "is_retired": True,
     }
     tools = [
         {
@@ -265,7 +290,10 @@ def _agents(grants: list[Context]) -> list[Sample]:
             "href": "#",
         },
     ]
-    limits = [("Steps", "24"), ("Tool calls", "48"), ("Tokens", "400,000"), ("Working time", "10 minutes")]
+    limits = [
+        {"name": "steps", "title": "Steps", "largest": "24", "own": ""},
+        {"name": "tool_calls", "title": "Tool calls", "largest": "48", "own": 12},
+    ]
     refused = "The company does not allow the region of this model route."
     one: Context = {
         "route": {"title": "Built-in: commands and quotations", "why_not": None},
@@ -273,12 +301,19 @@ def _agents(grants: list[Context]) -> list[Sample]:
         "agent": analyst,
         "tools": tools,
         "limits": limits,
+        "limits_held": [("Steps", "24"), ("Tool calls", "12")],
         "runs": runs,
         "grants": grants,
         "form": {},
     }
     return [
-        Sample("agents", "agents.html", {"page": page("agents"), "agents": [analyst, scribe], "form": {}}),
+        Sample(
+            "agents",
+            "agents.html",
+            {"page": page("agents"), "agents": [analyst, scribe], "models": [("a1", "As Analyst")], "form": {}},
+        ),
+        Sample("agent-retired", "agent.html", {"page": page("agents"), **one, "agent": scribe}),
+        Sample("agent-versions", "agent_versions.html", {"page": page("agents"), **_agent_versions()}),
         Sample("agent", "agent.html", {"page": page("agents"), **one}),
         Sample(
             "agent-reader",

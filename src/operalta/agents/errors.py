@@ -23,6 +23,14 @@ class RegionNotAllowed(NotAllowed):
     """The company does not allow the region of this model route. Choose another one, or have the region allowed."""
 
 
+class LastAgent(Conflict):
+    """This is the last agent of the company. Make or bring back another one first."""
+
+
+class TooManyAgents(Conflict):
+    """A company has at most 100 agents, retired ones among them. Change or bring back one that is there."""
+
+
 class TransitionRefused(Conflict):
     """This run is past that point. Load it again to see where it stands."""
 

@@ -18,6 +18,13 @@ ENTRIES: tuple[InventoryEntry, ...] = (
         "As long as the company exists.",
     ),
     _table(
+        "agents.agent_versions",
+        "Keep what each agent was told and granted before, and who changed it.",
+        "company_id",
+        ("names", "instructions that members wrote", "who changed them, when"),
+        "As long as the company exists.",
+    ),
+    _table(
         "agents.runs",
         "Carry out what a message asks for, over crashes too.",
         "person_id",

@@ -13,6 +13,8 @@ import structlog
 from pydantic_ai.messages import ModelRequest, ModelResponse, TextPart, UserPromptPart
 
 from operalta.agents import store
+from operalta.agents.definitions import store as definition_store
+from operalta.agents.definitions.rules import run_limits
 from operalta.agents.dispatch import Claim, Dispatcher
 from operalta.agents.history import remember
 from operalta.agents.journal import Attempt, Stopped, run_scope
@@ -92,7 +94,7 @@ class Runner:
         """Read where the run stands, and write down that it begins, or that another worker goes on with it."""
         async with run_scope(self.pool, claim) as scope:
             run = await store.run(scope, claim.run_id)
-            agent = await store.agent(scope, run["agent_id"]) if run else None
+            agent = await definition_store.agent(scope, run["agent_id"]) if run else None
             message = await store.message(scope, run["message_id"]) if run else None
             if run is None or agent is None or message is None:
                 raise ClaimLost
@@ -100,7 +102,7 @@ class Runner:
             attempt.earlier = _as_history(await store.earlier_messages(scope, run))
             attempt.memory = remember(await store.all_events(scope, claim.run_id))
             if attempt.memory.sequence == 0:
-                start = {"agent": agent["name"], "route": run["route"]}
+                start = {"agent": agent["name"], "version": agent["version"], "route": run["route"]}
                 await attempt.event(scope, EventKind.RUN_STARTED, start)
                 await attempt.event(scope, EventKind.CONTEXT_GATHERED, {"earlier_messages": len(attempt.earlier)})
                 await record(scope, Action.RUN_STARTED, "run", run["id"], agent=agent["slug"], route=run["route"])
@@ -117,6 +119,10 @@ class Runner:
             raise ClaimLost
         async with attempt.scope() as scope:
             await attempt.stop_if_wanted(scope)
+            # What people change about the agent holds from the next step on, and a retired one does nothing more.
+            attempt.agent = await definition_store.agent(scope, attempt.run["agent_id"]) or attempt.agent
+        if attempt.agent["retired_at"] is not None:
+            raise Stopped
         history = attempt.memory.history(attempt.prompt, attempt.agent["instructions"], attempt.earlier)
         if open_calls(history):
             return await self._settle(attempt, history)
@@ -124,7 +130,7 @@ class Runner:
         if answer is not None:
             await _answer(attempt, answer)
             return False
-        reached = check(attempt.memory.usage, self.limits)
+        reached = check(attempt.memory.usage, run_limits(attempt.agent["limits"], self.limits))
         if reached is not None:
             await _fail(attempt, reached.public_text)
             return False

@@ -10,6 +10,7 @@ from uuid import UUID
 from operalta.access.rules import Permission
 from operalta.agents import store
 from operalta.agents.approvals import store as approval_store
+from operalta.agents.definitions import store as definition_store
 from operalta.agents.errors import ApprovalNotValid
 from operalta.agents.policy import ASKED_EACH_TIME
 from operalta.agents.registry import ToolClass
@@ -17,35 +18,13 @@ from operalta.audit.rules import Action
 from operalta.audit.service import record
 from operalta.db.permission import require
 from operalta.db.scope import Row, Scope
-from operalta.identity.step_up import SensitiveOperation, require_recent_proof
 from operalta.kernel.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from operalta.kernel.ids import AgentId, ApprovalId, ConversationId, MessageId, RunId, new_id
-from operalta.sandbox.errors import InvalidPath
-from operalta.sandbox.rules import parse_path
 from operalta.terms.registry import upholds
 from operalta.workspace.conversations import service as conversations
 
 LONGEST_TITLE = 60
-MOST_FOLDERS = 20
-LONGEST_FOLDER = 400
 DECISIONS = ("once", "conversation", "denied")
-
-
-@dataclass(frozen=True, slots=True)
-class Agent:
-    """An agent of the company. `tools` maps a tool's name to allow, ask or deny.
-
-    `directories` are the folders whose files it reaches; all of the company's where there are none.
-    """
-
-    id: AgentId
-    slug: str
-    name: str
-    purpose: str
-    instructions: str
-    route: str
-    tools: dict[str, str]
-    directories: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,21 +96,6 @@ class Approval:
         return _may_be_granted(self.tool_class, self.reasons)
 
 
-async def list_agents(scope: Scope) -> tuple[Agent, ...]:
-    """Return the company's agents."""
-    require(scope, Permission.AGENTS_READ)
-    return tuple(_agent(row) for row in await store.agents(scope))
-
-
-async def get_agent(scope: Scope, agent_id: UUID) -> tuple[Agent, list[Row]]:
-    """Return an agent and its last runs. Raise NotFound."""
-    require(scope, Permission.AGENTS_READ)
-    row = await store.agent(scope, agent_id)
-    if row is None:
-        raise NotFound
-    return _agent(row), await store.recent_runs(scope, agent_id)
-
-
 @upholds("5.0.1")
 async def post_message(
     scope: Scope,
@@ -147,7 +111,7 @@ async def post_message(
     The same idempotency key with the same text gives the same run again. Raise InvalidInput, NotFound, Conflict.
     """
     require(scope, Permission.AGENTS_RUN)
-    agents = await store.agents(scope)
+    agents = await definition_store.agents(scope, retired=False)
     chosen = next((row for row in agents if agent_id is None or row["id"] == agent_id), None)
     if chosen is None:
         raise NotFound("There is no such agent in this company.")
@@ -199,59 +163,6 @@ async def steps_of_conversation(scope: Scope, conversation_id: UUID) -> dict[UUI
         event = RunEvent(row["sequence"], row["kind"], row["body"], row["at"])
         found.setdefault(row["run_id"], []).append(event)
     return found
-
-
-async def change_agent(
-    scope: Scope,
-    agent_id: UUID,
-    *,
-    name: str | None = None,
-    purpose: str | None = None,
-    instructions: str | None = None,
-    tools: dict[str, str] | None = None,
-    directories: tuple[str, ...] | None = None,
-) -> None:
-    """Change what is given of an agent; takes hold at its next step.
-
-    Raise NotFound, InvalidInput, or NotProved where the tools or the folders change.
-    """
-    require(scope, Permission.AGENTS_MANAGE)
-    row = await store.agent(scope, agent_id)
-    if row is None:
-        raise NotFound
-    decided: dict[str, str] = row["tools"] if tools is None else tools
-    changed: dict[str, Any] = {
-        "name": _bounded(name, row["name"], "name", 1, 120),
-        "purpose": _bounded(purpose, row["purpose"], "purpose", 1, 400),
-        "instructions": _bounded(instructions, row["instructions"], "instructions", 0, 8000),
-        "tools": decided,
-        "directories": row["directories"] if directories is None else _folders(directories),
-    }
-    if any(outcome not in {"allow", "ask", "deny"} for outcome in decided.values()):
-        raise InvalidInput("Each tool is allowed, asked about or denied.", field="tools")
-    if decided != row["tools"] or changed["directories"] != row["directories"]:
-        await require_recent_proof(scope, SensitiveOperation.CHANGE_AGENT_TOOLS)
-    await store.change_agent(scope, agent_id, changed)
-    folders = changed["directories"]
-    await record(scope, Action.AGENT_CHANGED, "agent", agent_id, tools=decided, directories=folders)
-
-
-def _folders(directories: tuple[str, ...]) -> list[str]:
-    if len(directories) > MOST_FOLDERS or any(len(each) > LONGEST_FOLDER for each in directories):
-        raise InvalidInput(f"At most {MOST_FOLDERS} folders of {LONGEST_FOLDER} characters.", field="directories")
-    try:
-        return list(dict.fromkeys(str(parse_path(each.strip().removesuffix("/"))) for each in directories))
-    except InvalidPath:
-        raise InvalidInput("Name folders as `reports` or `reports/2026`.", field="directories") from None
-
-
-def _bounded(value: str | None, present: str, field: str, shortest: int, longest: int) -> str:
-    if value is None:
-        return present
-    clean = value.strip().replace("\x00", "")
-    if not shortest <= len(clean) <= longest:
-        raise InvalidInput(f"The {field} has {shortest} to {longest} characters.", field=field)
-    return clean
 
 
 async def runs_of_conversation(scope: Scope, conversation_id: UUID) -> list[Row]:
@@ -348,19 +259,6 @@ async def revoke_grant(scope: Scope, grant_id: UUID) -> None:
     if not await approval_store.revoke_grant(scope, grant_id):
         raise NotFound
     await record(scope, Action.GRANT_REVOKED, "grant", grant_id)
-
-
-def _agent(row: Row) -> Agent:
-    return Agent(
-        AgentId(row["id"]),
-        row["slug"],
-        row["name"],
-        row["purpose"],
-        row["instructions"],
-        row["route"],
-        row["tools"],
-        tuple(row["directories"]),
-    )
 
 
 def _approval(row: Row) -> Approval:

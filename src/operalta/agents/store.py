@@ -1,4 +1,4 @@
-"""The SQL of agents, runs with their events and tool calls, claims, and the egress log of runs."""
+"""The SQL of runs with their events and tool calls, claims, and the egress log of runs."""
 
 from typing import Any
 from uuid import UUID
@@ -8,25 +8,7 @@ from psycopg.types.json import Jsonb
 from operalta.db.pools import Connection
 from operalta.db.scope import Row, Scope
 
-# ── Agents ─────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def agents(scope: Scope) -> list[Row]:
-    """Return the company's agents by name."""
-    return await scope.all(
-        "SELECT id, slug, name, purpose, instructions, route, tools, limits, directories FROM agents.agents"
-        " WHERE company_id = %(company)s ORDER BY created_at, name",
-        {"company": scope.company},
-    )
-
-
-async def agent(scope: Scope, agent_id: UUID) -> Row | None:
-    """Return one agent."""
-    return await scope.one(
-        "SELECT id, slug, name, purpose, instructions, route, tools, limits, directories FROM agents.agents"
-        " WHERE company_id = %(company)s AND id = %(id)s",
-        {"company": scope.company, "id": agent_id},
-    )
+# ── Folders ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def directories_of_run(scope: Scope) -> list[list[str] | None]:
@@ -88,16 +70,6 @@ async def runs_of_conversation(scope: Scope, conversation_id: UUID) -> list[Row]
         "SELECT id, message_id, agent_id, status, failure, created_at FROM agents.runs"
         " WHERE company_id = %(company)s AND conversation_id = %(conversation)s ORDER BY created_at LIMIT 500",
         {"company": scope.company, "conversation": conversation_id},
-    )
-
-
-async def recent_runs(scope: Scope, agent_id: UUID) -> list[Row]:
-    """Return an agent's last runs."""
-    return await scope.all(
-        "SELECT run.id, run.conversation_id, run.status, run.created_at, run.finished_at, person.name AS person_name"
-        " FROM agents.runs AS run LEFT JOIN identity.people AS person ON person.id = run.person_id"
-        " WHERE run.company_id = %(company)s AND run.agent_id = %(agent)s ORDER BY run.created_at DESC LIMIT 20",
-        {"company": scope.company, "agent": agent_id},
     )
 
 
@@ -181,15 +153,6 @@ async def steps_of_conversation(scope: Scope, conversation_id: UUID) -> list[Row
         " AND event.kind IN ('tool_asked', 'tool_decided', 'tool_output', 'tool_result', 'run_failed', 'run_stopped')"
         " ORDER BY run.created_at, event.run_id, event.sequence LIMIT 3000",
         {"company": scope.company, "conversation": conversation_id},
-    )
-
-
-async def change_agent(scope: Scope, agent_id: UUID, changes: dict[str, Any]) -> int:
-    """Change an agent's name, purpose, instructions, tools and folders."""
-    return await scope.execute(
-        "UPDATE agents.agents SET name = %(name)s, purpose = %(purpose)s, instructions = %(instructions)s,"
-        " tools = %(tools)s, directories = %(directories)s, updated_at = now() WHERE company_id = %(company)s AND id = %(id)s",
-        changes | {"company": scope.company, "id": agent_id, "tools": Jsonb(changes["tools"])},
     )
 
 

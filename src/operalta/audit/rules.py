@@ -98,6 +98,7 @@ class Action(StrEnum):
     GRANT_REVOKED = "grant.revoked"
     EGRESS_FETCHED = "egress.fetched"
     EGRESS_REFUSED = "egress.refused"
+    AGENT_MADE = "agent.made"
     AGENT_CHANGED = "agent.changed"
     ROUTES_CHANGED = "routes.changed"
 

@@ -81,7 +81,11 @@ SIGNIN = Rights(
 WEB = Rights(
     schemas="agents assurance audit credentials delivery identity sandbox scope tenancy workspace",
     tables={
-        "agents.agents": "SELECT, UPDATE (directories, instructions, limits, name, purpose, tools, updated_at)",
+        "agents.agent_versions": "SELECT",
+        "agents.agents": (
+            "SELECT, INSERT (company_id, directories, id, instructions, limits, name, purpose, slug, tools), "
+            "UPDATE (directories, instructions, limits, name, purpose, tools, updated_at)"
+        ),
         "agents.allowed_regions": "SELECT",
         "agents.allowed_routes": "SELECT",
         "agents.approvals": "SELECT, UPDATE (decided_at, decided_by, decided_session, decision)",
@@ -186,7 +190,7 @@ WEB = Rights(
         ),
     },
     functions={
-        "agents": "allow_routes choose_route resume_run start_run",
+        "agents": "allow_routes choose_route resume_run retire_agent start_run",
         "audit": "append chain_state",
         "credentials": """
             begin_connection change_client change_integration change_webhook claim_refresh end_refresh
@@ -216,6 +220,7 @@ WEB = Rights(
 WORKER = Rights(
     schemas="agents audit credentials identity sandbox scope tenancy workspace",
     tables={
+        "agents.agent_versions": "SELECT",
         "agents.agents": "SELECT",
         "agents.allowed_regions": "SELECT",
         "agents.allowed_routes": "SELECT",

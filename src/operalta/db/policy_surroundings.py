@@ -9,6 +9,8 @@ from operalta.db.declared_grants import SCHEMAS
 _SKIPPED_BY_LINTERS = ("auth", "extensions", "storage", "vault")
 TRIGGERS = frozenset(
     {
+        ("agents.agents", "keep_first_version"),
+        ("agents.agents", "keep_version"),
         ("agents.run_events", "announce"),
         ("audit.events", "deliver_event"),
         ("jobs.procrastinate_jobs", "procrastinate_jobs_notify_queue_job_aborted_v1"),

@@ -16,6 +16,7 @@ from starlette.types import Scope as Connection
 
 from operalta.access.rules import Permission
 from operalta.agents import service
+from operalta.agents.definitions import service as definitions
 from operalta.agents.registry import ToolDeclaration, ToolRegistry
 from operalta.agents.tool_work import ToolWork
 from operalta.db.permission import require
@@ -149,7 +150,7 @@ async def _ask(entry: CompanyEntry, asked: AskAgent) -> str:
         require(scope, Permission.AGENTS_RUN)
         counted = Subjects(identity=entry.identity, company=str(scope.company))
         await entry.services.limiter.admit(rules.CHAT, counted)
-        agents = await service.list_agents(scope) if asked.agent is not None else ()
+        agents = await definitions.list_agents(scope) if asked.agent is not None else ()
         chosen = next((each.id for each in agents if each.slug == asked.agent), None)
         if asked.agent is not None and chosen is None:
             raise NotFound(f"There is no such agent. There are: {', '.join(each.slug for each in agents)}.")

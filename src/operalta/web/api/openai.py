@@ -17,6 +17,7 @@ from pydantic import Field
 
 from operalta.access.rules import Permission
 from operalta.agents import service
+from operalta.agents.definitions import service as definitions
 from operalta.guard import rules
 from operalta.kernel.errors import InvalidInput, NotFound, Refusal
 from operalta.terms.registry import upholds
@@ -112,7 +113,7 @@ class Models(Shown):
 async def list_models(entry: Reading) -> Models:
     """List the agents of the key's company, each as a model."""
     async with entry.scope() as scope:
-        agents = await service.list_agents(scope)
+        agents = await definitions.list_agents(scope)
         owner = scope.actor.company_slug or ""
     return Models(data=tuple(Model(id=one.slug, created=_made_at(one.id), owned_by=owner) for one in agents))
 
@@ -127,7 +128,7 @@ async def complete(entry: Chatting, body: CompletionBody, key: Key = None) -> St
     """
     text = asked(body.messages)
     async with entry.scope() as scope:
-        agent = next((each for each in await service.list_agents(scope) if each.slug == body.model), None)
+        agent = next((each for each in await definitions.list_agents(scope) if each.slug == body.model), None)
         if agent is None:
             raise NotFound("There is no such agent in this company. GET /api/v1/openai/models lists them.")
         posted = await service.post_message(

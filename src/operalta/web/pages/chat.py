@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 
 from operalta.access.rules import Permission, permissions_of
 from operalta.agents import service
+from operalta.agents.definitions import service as definitions
 from operalta.agents.service import Posted
 from operalta.db.scope import Scope
 from operalta.guard import rules
@@ -143,7 +144,8 @@ async def _page(
     form: dict[str, str] | None = None,
     refusal: Refusal | None = None,
 ) -> HTMLResponse:
-    agents = await service.list_agents(scope)
+    known = await definitions.list_agents(scope, retired=True)
+    agents = [agent for agent in known if agent.retired_at is None]
     listed = await conversations.list_conversations(scope, search or None)
     context: dict[str, Any] = {
         "conversations": [
@@ -167,7 +169,7 @@ async def _page(
     }
     if conversation_id is not None:
         context |= await _conversation(
-            entry, scope, ConversationId(conversation_id), {one.id: one.name for one in agents}
+            entry, scope, ConversationId(conversation_id), {one.id: one.name for one in known}
         )
     errors = form_errors(refusal) if refusal else []
     built = await frame(entry.request, scope, nav="chat", errors=errors)
