@@ -24,7 +24,12 @@ from operalta.settings import DatabaseRole, Settings
 TOOLS = (
     "memory_search",
     "memory_record",
+    "memory_supersede",
+    "memory_link",
     "metrics_read",
+    "metrics_record",
+    "metrics_compare",
+    "conversation_search",
     "files_list",
     "files_read",
     "files_search",

@@ -196,6 +196,19 @@ LAWS: Final[dict[str, tuple[Law, ...]]] = {
         ),
         change(BOTH, COMPANYS, May.MEMORY_WRITE, "status superseded_by_id updated_at"),
     ),
+    "workspace.record_links": (
+        read(BOTH, COMPANYS, May.MEMORY_READ),
+        add(
+            BOTH,
+            COMPANYS,
+            May.MEMORY_WRITE,
+            "-at",
+            relation="'blocks'",
+            linked_by=SELF,
+            run_id=SELF_RUN,
+        ),
+        delete("web", COMPANYS, May.MEMORY_WRITE),
+    ),
     "workspace.record_history": (
         read(BOTH, COMPANYS, May.MEMORY_READ),
         add(BOTH, COMPANYS, May.MEMORY_WRITE, "-id at", person_id=SELF, run_id=SELF_RUN),
@@ -277,7 +290,7 @@ LAWS: Final[dict[str, tuple[Law, ...]]] = {
             BOTH,
             SHARED,
             May.AGENTS_RUN,
-            "-created_at",
+            "-created_at words",
             id=FRESH,
             person_id=SELF,
             run_id=SELF_RUN,

@@ -138,6 +138,8 @@ OF_COMPANY: Final[tuple[LiteralString, ...]] = (
     """INSERT INTO workspace.records (company_id, id, kind, title, status, owner_id, recorded_by, supersedes_id)
         VALUES (%(company)s, %(second_record)s, 'decision', %(canary)s, 'decided', %(founder)s, %(founder)s,
             %(record)s)""",
+    """INSERT INTO workspace.record_links (company_id, record_id, relation, linked_id, linked_by)
+        VALUES (%(company)s, %(record)s, 'supports', %(second_record)s, %(founder)s)""",
     """INSERT INTO workspace.record_history (company_id, record_id, person_id, change, note)
         VALUES (%(company)s, %(record)s, %(founder)s, 'recorded', %(canary)s)""",
     """INSERT INTO workspace.metrics (company_id, id, slug, name, definition, created_by)

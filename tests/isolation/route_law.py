@@ -89,6 +89,10 @@ LAW: dict[Audience | May, str] = {
         POST /api/v1/companies/{company}/memory
         POST /api/v1/companies/{company}/memory/{record_id}/status
         POST /api/v1/companies/{company}/memory/{record_id}/supersede
+        POST /c/{company}/memory/{record_id}/links
+        POST /c/{company}/memory/{record_id}/links/remove
+        POST /api/v1/companies/{company}/memory/{record_id}/links
+        DELETE /api/v1/companies/{company}/memory/{record_id}/links/{relation}/{linked_id}
     """,
     May.METRICS_READ: """
         GET /c/{company}/metrics             GET /c/{company}/metrics/{slug}      GET /c/{company}/metrics/{slug}.csv
@@ -204,6 +208,8 @@ LAW: dict[Audience | May, str] = {
         GET /c/{company}/chat/{conversation_id}
         POST /c/{company}/chat/{conversation_id}
         POST /c/{company}/chat/{conversation_id}/retry
+        GET /c/{company}/runs/{run_id}/context
+        GET /api/v1/companies/{company}/runs/{run_id}/context
         GET /c/{company}/runs/{run_id}/events                                     POST /c/{company}/runs/{run_id}/stop
         GET /api/v1/companies/{company}/agents
         GET /api/v1/companies/{company}/conversations

@@ -84,8 +84,15 @@ def memory_pages() -> list[Sample]:
         {"at": before(days=12), "title": "Accepted", "detail": "Ada Okafor", "href": None},
         {"at": before(days=14), "title": "Proposed", "detail": "Analyst, for Jonas Weber", "href": "#"},
     ]
+    links = [
+        {"relation": "supports", "id": "h", "title": "Teams stay longer", "is_from_here": True, "is_over": False},
+        {"relation": "contradicts", "id": "m", "title": "Monthly it is", "is_from_here": False, "is_over": True},
+    ]
     one: Context = {
         "record": record,
+        "links": links,
+        "relations": ["supports", "relates to"],
+        "others": [("h", "Hypothesis: Teams stay longer")],
         "history": history,
         "initial_statuses": statuses[:2],
         "next_statuses": statuses[1:3],
@@ -108,7 +115,7 @@ def memory_pages() -> list[Sample]:
         Sample(
             "memory-record-past",
             "memory_record.html",
-            {"page": page("memory"), **one, "record": past, "history": []},
+            {"page": page("memory"), **one, "record": past, "history": [], "links": [], "others": []},
         ),
     ]
 

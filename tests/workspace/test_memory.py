@@ -8,7 +8,7 @@ import pytest
 
 from operalta.kernel.errors import InvalidInput, NotAllowed
 from operalta.kernel.ids import ApprovalId, PersonId, RecordId, new_id
-from operalta.workspace.errors import AlreadySuperseded, NoSuchRecord, NotAMember, StatusNotReachable
+from operalta.workspace.errors import AlreadySuperseded, NoSuchLink, NoSuchRecord, NotAMember, StatusNotReachable
 from operalta.workspace.memory import service as memory
 from operalta.workspace.memory.rules import Record, Status
 from tests.workspace.conftest import Look, Office, Opening, RunOpening
@@ -236,3 +236,49 @@ async def test_what_cannot_be_kept_is_refused(office: Office, scope_of: Opening)
         with pytest.raises(NotAMember):
             await memory.record(scope, "decision", "Title", owner_id=PersonId(office.stranger.person_id))
         assert (await memory.list_records(scope)).items == ()
+
+
+async def test_entries_are_tied_and_untied_with_a_line_of_history(
+    office: Office, scope_of: Opening, look: Look
+) -> None:
+    async with scope_of(office.founder) as scope:
+        first = await memory.record(scope, "experiment", "Ask on day two")
+        second = await memory.record(scope, "hypothesis", "Teams stay longer")
+        await memory.link(scope, first.id, "tests", second.id, "Since May.")
+        await memory.link(scope, first.id, "tests", second.id)
+        here, there = await memory.get(scope, first.id), await memory.get(scope, second.id)
+        assert [(tie.relation, tie.title, tie.is_from_here) for tie in here.links] == [("tests", second.title, True)]
+        assert [(tie.relation, tie.title, tie.is_from_here) for tie in there.links] == [("tests", first.title, False)]
+        assert here.history[-1].note == "tests “Teams stay longer”. Since May."
+        await memory.unlink(scope, first.id, "tests", second.id)
+        with pytest.raises(NoSuchLink):
+            await memory.unlink(scope, first.id, "tests", second.id)
+        after = await memory.get(scope, first.id)
+    assert after.links == ()
+    assert [line.change for line in after.history] == ["recorded", "linked", "unlinked"]
+    assert look.actions(office.founder.company_id)[-2:] == ["memory.linked", "memory.unlinked"]
+
+
+@pytest.mark.proves("2.4.2", "2.5.3")
+async def test_ties_lead_to_no_other_company_and_are_for_who_may_write(office: Office, scope_of: Opening) -> None:
+    async with scope_of(office.stranger) as scope:
+        foreign = await memory.record(scope, "decision", "Elsewhere")
+    async with scope_of(office.founder) as scope:
+        own = await memory.record(scope, "decision", "Here")
+        for first, second in ((own.id, foreign.id), (foreign.id, own.id)):
+            with pytest.raises(NoSuchRecord):
+                await memory.link(scope, first, "blocks", second)
+        with pytest.raises(InvalidInput):
+            await memory.link(scope, own.id, "blocks", own.id)
+        with pytest.raises(InvalidInput):
+            await memory.link(scope, own.id, "likes", own.id)
+    async with scope_of(office.founder) as scope:
+        with pytest.raises(psycopg.errors.ForeignKeyViolation):
+            await scope.execute(
+                "INSERT INTO workspace.record_links (company_id, record_id, relation, linked_id, linked_by)"
+                " VALUES (%(company)s, %(own)s, 'blocks', %(foreign)s, %(person)s)",
+                {"company": scope.company, "own": own.id, "foreign": foreign.id, "person": scope.actor.person_id},
+            )
+    async with scope_of(office.observer) as scope:
+        with pytest.raises(NotAllowed):
+            await memory.link(scope, own.id, "blocks", foreign.id)

@@ -25,10 +25,15 @@ from operalta.agents.company_tools import (
     NOTES_FOLDER,
 )
 from operalta.agents.integration_tools import LONGEST_SENT
+from operalta.agents.knowledge_tools import LONGEST_SLUGS
 from operalta.vault.integrations.rules import LONGEST_PATH as LONGEST_SERVICE_PATH
 from operalta.vault.integrations.rules import LONGEST_QUERY as LONGEST_SERVICE_QUERY
 from operalta.vault.integrations.rules import LONGEST_SLUG as LONGEST_SERVICE
+from operalta.workspace.memory.rules import Relation
+from operalta.workspace.metrics.rules import LONGEST_NOTE as LONGEST_POINT_NOTE
 
+LENGTH_OF_ID = 36
+LENGTH_OF_DAY = 10
 LONGEST_MESSAGE = LONGEST_FILE + LONGEST_PATH + 100
 
 
@@ -122,6 +127,29 @@ def _optional(argument: str, longest: int) -> Callable[[str], Mapping[str, JsonV
     return lambda rest: required(rest) if rest else {}
 
 
+def _successor(rest: str) -> Mapping[str, JsonValue] | None:
+    record, bar, new = (part.strip() for part in rest.partition("|"))
+    title, _, body = (part.strip() for part in new.partition("|"))
+    if not bar or len(record) != LENGTH_OF_ID or _one_line(title, LONGEST_TITLE) is None or len(body) > LONGEST_BODY:
+        return None
+    return {"record": record, "title": title, "body": body}
+
+
+def _tie(rest: str) -> Mapping[str, JsonValue] | None:
+    record, *relation, other = rest.split() if len(rest.split()) > 2 else ("", "")  # noqa: PLR2004 - two and between
+    if not len(record) == len(other) == LENGTH_OF_ID or " ".join(relation) not in tuple(Relation):
+        return None
+    return {"record": record, "relation": " ".join(relation), "other": other}
+
+
+def _measure(rest: str) -> Mapping[str, JsonValue] | None:
+    line, _, note = (part.strip() for part in rest.partition("|"))
+    words = line.split()
+    if len(words) != 3 or len(note) > LONGEST_POINT_NOTE or len(words[2]) != LENGTH_OF_DAY:  # noqa: PLR2004 - as the usage says
+        return None
+    return {"slug": words[0], "value": words[1], "on_date": words[2]} | ({"note": note} if note else {})
+
+
 def _with_network(rest: str) -> Mapping[str, JsonValue] | None:
     command = _one_line(rest, LONGEST_COMMAND)
     return None if command is None else {"command": command, "network": True}
@@ -184,6 +212,27 @@ COMMANDS: Mapping[str, CommandForm] = MappingProxyType(
         "list": CommandForm("/list folder", "List files", "files_list", _optional("folder", LONGEST_PATH)),
         "metric": CommandForm(
             "/metric slug", "Read a metric, or list all", "metrics_read", _optional("slug", LONGEST_SLUG)
+        ),
+        "supersede": CommandForm(
+            "/supersede identifier | Title | what holds now",
+            "Put a new entry in the place of one that no longer holds",
+            "memory_supersede",
+            _successor,
+        ),
+        "tie": CommandForm(
+            "/tie identifier supports identifier",
+            "Tie two entries of the memory; also contradicts, tests, blocks, relates to",
+            "memory_link",
+            _tie,
+        ),
+        "measure": CommandForm(
+            "/measure slug value 2026-01-31 | note", "Record a value of a metric", "metrics_record", _measure
+        ),
+        "compare": CommandForm(
+            "/compare slug, slug", "Compare metrics", "metrics_compare", _single("slugs", LONGEST_SLUGS)
+        ),
+        "said": CommandForm(
+            "/said words", "Search the conversations", "conversation_search", _single("query", LONGEST_QUERY)
         ),
         "fetch": CommandForm("/fetch https://…", "Fetch a web page", "web_fetch", _single("url", LONGEST_URL)),
         "run": CommandForm(

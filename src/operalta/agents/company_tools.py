@@ -1,7 +1,8 @@
 """The company's own tools as declared to the policy: memory, metrics, files, the web, the shell, delegation, services.
 
 Only what they are stands here; the functions that do the work are the other rooms' service functions, bound
-at wiring (`ToolRegistry.bind`). Tools for integrations are declared in `integration_tools`.
+at wiring (`ToolRegistry.bind`). Tools for integrations are declared in `integration_tools`, more of those on what the
+company knows in `knowledge_tools`.
 """
 
 from typing import Annotated, Literal
@@ -9,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from operalta.agents.integration_tools import DECLARATIONS as INTEGRATION_TOOLS
+from operalta.agents.knowledge_tools import DECLARATIONS as KNOWLEDGE_TOOLS
 from operalta.agents.registry import SinkType, ToolClass, ToolDeclaration, ToolRegistry
 
 LONGEST_TITLE = 200
@@ -270,6 +272,7 @@ COMPANY_TOOLS: tuple[ToolDeclaration, ...] = (
         sinks={"agent": SinkType.RECORD, "task": SinkType.BODY},
         verbs=frozenset({"delegate", "hand", "ask", "assign"}),
     ),
+    *KNOWLEDGE_TOOLS,
     *INTEGRATION_TOOLS,
 )
 

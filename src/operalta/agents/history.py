@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic_ai.messages import ModelRequest, UserPromptPart
+
+from operalta.agents.context.rules import Piece, as_prompt
 from operalta.agents.rules import EventKind, RunUsage
 from operalta.agents.steps import CallOutcome, CallResult, History, begin, load_history, open_calls, with_results
 from operalta.db.scope import Row
@@ -16,7 +19,8 @@ class RunMemory:
 
     `turns` are the model's answers in order; `results` what came of each call, by its id; `decided` how the policy
     decided about each call last; `passed` the call keys that passed without a card, and `own_space` the calls that
-    passed as own space, both by call id; `open_questions` the calls that a person is asked about.
+    passed as own space, both by call id; `context` what it was told beside the message; `open_questions` the calls
+    that a person is asked about.
     """
 
     sequence: int = 0
@@ -26,12 +30,15 @@ class RunMemory:
     passed: dict[str, str] = field(default_factory=dict[str, str])
     own_space: set[str] = field(default_factory=set[str])
     open_questions: set[str] = field(default_factory=set[str])
+    context: tuple[Piece, ...] = ()
     usage: RunUsage = field(default_factory=RunUsage)
 
     def take(self, kind: EventKind, body: dict[str, Any], sequence: int) -> None:
         """Take in one event."""
         self.sequence = sequence
         match kind:
+            case EventKind.CONTEXT_GATHERED:
+                self.context = tuple(Piece.from_json(each) for each in body.get("pieces", ()))
             case EventKind.MODEL_ANSWERED:
                 self.turns.append(load_history(body["message"]))
                 self.usage = self.usage.plus(
@@ -63,8 +70,10 @@ class RunMemory:
             self.own_space.add(call)
 
     def history(self, prompt: str, instructions: str, earlier: History) -> History:
-        """Return the messages for the model: what was said before, the prompt, each turn and its calls' outcomes."""
-        history = begin(prompt, instructions, earlier)
+        """Return the messages for the model: what was said before, the context, the prompt, turns, calls' outcomes."""
+        told = as_prompt(self.context)
+        before = [*earlier, ModelRequest(parts=[UserPromptPart(told)])] if told else earlier
+        history = begin(prompt, instructions, before)
         for turn in self.turns:
             history = [*history, *turn]
             asked = open_calls(history)

@@ -6,6 +6,7 @@ event. How a single call is settled stands in `settlement`.
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -13,6 +14,8 @@ import structlog
 from pydantic_ai.messages import ModelRequest, ModelResponse, TextPart, UserPromptPart
 
 from operalta.agents import store
+from operalta.agents.context.assembly import gather
+from operalta.agents.context.rules import gathered
 from operalta.agents.definitions import store as definition_store
 from operalta.agents.definitions.rules import run_limits
 from operalta.agents.dispatch import Claim, Dispatcher
@@ -21,6 +24,7 @@ from operalta.agents.journal import Attempt, Stopped, run_scope
 from operalta.agents.model_routes.ledger import end_requests
 from operalta.agents.model_step import ask_model
 from operalta.agents.registry import ToolRegistry
+from operalta.agents.route_rules import BUILTIN_ROUTE
 from operalta.agents.routes import RouteRegistry
 from operalta.agents.rules import EventKind, RunLimits, RunState, check
 from operalta.agents.settlement import settle
@@ -104,7 +108,7 @@ class Runner:
             if attempt.memory.sequence == 0:
                 start = {"agent": agent["name"], "version": agent["version"], "route": run["route"]}
                 await attempt.event(scope, EventKind.RUN_STARTED, start)
-                await attempt.event(scope, EventKind.CONTEXT_GATHERED, {"earlier_messages": len(attempt.earlier)})
+                await attempt.event(scope, EventKind.CONTEXT_GATHERED, await _context(attempt, scope))
                 await record(scope, Action.RUN_STARTED, "run", run["id"], agent=agent["slug"], route=run["route"])
             elif not attempt.memory.open_questions:
                 # Its worker may have died while a model was asked: nobody knows what came of that.
@@ -151,6 +155,21 @@ class Runner:
                 await attempt.stop_if_wanted(scope)
                 await store.set_status(scope, attempt.claim.run_id, RunState.WAITING_FOR_APPROVAL)
         return not waits
+
+
+async def _context(attempt: Attempt, scope: Scope) -> dict[str, Any]:
+    """Gather what the model is told beside the message. The built-in route looks for itself, in front of the person."""
+    if attempt.run["route"] == BUILTIN_ROUTE:
+        return gathered((), len(attempt.earlier))
+    pieces = await gather(
+        scope,
+        attempt.prompt,
+        ConversationId(attempt.run["conversation_id"]),
+        registry=attempt.registry,
+        granted=attempt.granted,
+        store=attempt.files,
+    )
+    return gathered(pieces, len(attempt.earlier))
 
 
 async def _answer(attempt: Attempt, text: str) -> None:

@@ -135,6 +135,15 @@ async def events(scope: Scope, run_id: UUID, after: int = 0) -> list[Row]:
     )
 
 
+async def event_of_kind(scope: Scope, run_id: UUID, kind: str) -> Row | None:
+    """Return the first event of a kind of a run."""
+    return await scope.one(
+        "SELECT sequence, kind, body, at FROM agents.run_events WHERE company_id = %(company)s AND run_id = %(run)s"
+        " AND kind = %(kind)s ORDER BY sequence LIMIT 1",
+        {"company": scope.company, "run": run_id, "kind": kind},
+    )
+
+
 async def all_events(scope: Scope, run_id: UUID) -> list[Row]:
     """Return every event of a run, in order."""
     found: list[Row] = []

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+from operalta.agents import knowledge_tools
 from operalta.agents.company_tools import (
     FilesAppend,
     FilesDelete,
@@ -78,6 +79,8 @@ def bound_registry(
     registry.bind("files_delete", work.files_delete)
     registry.bind("web_fetch", work.web_fetch)
     registry.bind("shell_run", work.shell_run)
+    for name, run in knowledge_tools.functions().items():
+        registry.bind(name, run)
     if integrations is not None:
         calling = IntegrationTools(integrations)
         registry.bind("integration_request", calling.request)
@@ -130,7 +133,7 @@ async def _preview_of_write(store: FileStore, scope: Scope, arguments: object) -
         case MemoryRecord():
             return "", f"{arguments.title}\n\n{arguments.body}".rstrip()
         case _:
-            return None, None
+            return await knowledge_tools.shown_before(scope, arguments)
 
 
 async def _text_at(store: FileStore, scope: Scope, path: str) -> str:
@@ -161,7 +164,7 @@ class _Tools:
         found = await memory.search(work.opened, arguments.query, kinds, MOST_FOUND)
         return ToolResult(
             summary=f"{len(found)} entries of the memory match.",
-            content="\n\n".join(f"[{one.kind}, {one.status}] {one.title}\n{one.body}" for one in found),
+            content="\n\n".join(f"[{one.kind}, {one.status}, {one.id}] {one.title}\n{one.body}" for one in found),
             references=tuple(Reference("memory", str(one.id), one.title, one.body or one.title) for one in found),
         )
 

@@ -64,6 +64,8 @@ class Action(StrEnum):
     INVITATION_ACCEPTED = "invitation.accepted"
 
     MEMORY_RECORDED = "memory.recorded"
+    MEMORY_LINKED = "memory.linked"
+    MEMORY_UNLINKED = "memory.unlinked"
     MEMORY_SUPERSEDED = "memory.superseded"
     MEMORY_STATUS_CHANGED = "memory.status_changed"
     METRIC_DEFINED = "metric.defined"

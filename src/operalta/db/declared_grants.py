@@ -184,6 +184,9 @@ WEB = Rights(
         "workspace.record_history": (
             "SELECT, INSERT (after, before, change, company_id, note, person_id, record_id, run_id)"
         ),
+        "workspace.record_links": (
+            "SELECT, INSERT (company_id, linked_by, linked_id, record_id, relation, run_id), DELETE"
+        ),
         "workspace.records": (
             "SELECT, INSERT (approval_id, body, company_id, evidence, id, kind, owner_id, recorded_by, run_id, status, "
             "supersedes_id, title), UPDATE (status, superseded_by_id, updated_at)"
@@ -212,7 +215,7 @@ WEB = Rights(
             accept_invitation companies_for_staff end_staff_access found_company leave my_companies open_staff_access
             own_staff_access transfer_ownership
         """,
-        "workspace": "search_passages search_records",
+        "workspace": "search_messages search_passages search_records",
     },
 )
 
@@ -285,6 +288,7 @@ WORKER = Rights(
         "workspace.record_history": (
             "SELECT, INSERT (after, before, change, company_id, note, person_id, record_id, run_id)"
         ),
+        "workspace.record_links": "SELECT, INSERT (company_id, linked_by, linked_id, record_id, relation, run_id)",
         "workspace.records": (
             "SELECT, INSERT (approval_id, body, company_id, evidence, id, kind, owner_id, recorded_by, run_id, status, "
             "supersedes_id, title), UPDATE (status, superseded_by_id, updated_at)"
@@ -300,7 +304,7 @@ WORKER = Rights(
             colleagues company_permitting is_company_member_with_role may open_run_scope part roles_permitted
             scope_company scope_key scope_kind scope_person scope_reader scope_run
         """,
-        "workspace": "search_passages search_records",
+        "workspace": "search_messages search_passages search_records",
     },
 )
 

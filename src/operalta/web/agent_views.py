@@ -5,12 +5,16 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
+from operalta.agents.context.rules import Piece, Trust
 from operalta.agents.reasons import explain_all
 from operalta.agents.service import Approval, RunEvent
 from operalta.workspace.conversations.rules import Author, Message
 
 _SUMMARIES = {
     "memory_record": "Record in the company's memory",
+    "memory_supersede": "Supersede an entry of the memory",
+    "memory_link": "Tie two entries of the memory",
+    "metrics_record": "Record a value of a metric",
     "files_write": "Write a file",
     "files_append": "Add to a file",
     "files_move": "Move a file",
@@ -64,10 +68,27 @@ def citations(events: Iterable[RunEvent], company: str) -> list[dict[str, str]]:
     return [{"label": label, "href": href} for href, label in found.items()]
 
 
+def context_piece(piece: Piece, company: str) -> dict[str, Any]:
+    """Return what the page of a run's context shows of one piece, with the address that opens its source."""
+    return {
+        "kind": piece.source.kind,
+        "title": piece.source.title,
+        "href": _address_of_reference(piece.source.kind, piece.source.reference, company),
+        "text": piece.text,
+        "is_cut": piece.is_cut,
+        "trust": piece.trust.words,
+        "is_outside": piece.trust is Trust.OUTSIDE,
+        "why": piece.why,
+        "tokens": piece.tokens,
+    }
+
+
 def _address_of_reference(kind: str, reference: str, company: str) -> str | None:
     match kind:
         case "memory" | "metric":
             return f"/c/{company}/{'memory' if kind == 'memory' else 'metrics'}/{reference}"
+        case "conversation":
+            return f"/c/{company}/chat/{reference}"
         case "file":
             return f"/c/{company}/files/at?{urlencode({'path': reference.partition('#')[0]})}"
         case "web":
@@ -125,7 +146,8 @@ def conversation_messages(
         events = steps.get(message.run_id, ()) if message.run_id is not None else ()
         cards, by = tool_cards(events), message.author.value
         one = _message(message.id, by, name, message.created_at, message.body, cards, None)
-        shown.append({**one, "citations": citations(events, company)})
+        saw = f"/c/{company}/runs/{message.run_id}/context" if message.run_id else None
+        shown.append({**one, "citations": citations(events, company), "context_url": saw})
         run = by_message.get(message.id)
         if run is not None and run["id"] not in answered and run["status"] in {"failed", "stopped"}:
             why = run["failure"] if run["status"] == "failed" else "This reply was stopped."
@@ -147,5 +169,6 @@ def _message(
         "citations": [],
         "artifacts": [],
         "usage": None,
+        "context_url": None,
         "failed": failed,
     }

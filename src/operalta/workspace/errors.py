@@ -11,6 +11,10 @@ class StatusNotReachable(Conflict):
     """This entry cannot get that status from the one it has now. Load it again to see what is possible."""
 
 
+class NoSuchLink(NotFound):
+    """These two entries are not tied so. Load the entry again to see what it is tied to."""
+
+
 class AlreadySuperseded(Conflict):
     """This entry has been superseded already. Open the newer one and change that."""
 

@@ -16,6 +16,16 @@ ENTRIES: tuple[InventoryEntry, ...] = (
         exported=True,
     ),
     InventoryEntry(
+        store="workspace.record_links",
+        kind=StoreKind.TABLE,
+        purpose="Which entries of the memory are tied to each other, how, and who tied them.",
+        owner="linked_by",
+        categories=("authorship",),
+        retention=_WHILE_THE_COMPANY_LIVES,
+        erasure=Erasure.ANONYMISE,
+        exported=True,
+    ),
+    InventoryEntry(
         store="workspace.record_history",
         kind=StoreKind.TABLE,
         purpose="Who changed the status of an entry, when and why.",

@@ -21,6 +21,7 @@ from operalta.workspace.memory.rules import (
     LONGEST_TITLE,
     RecordKind,
     RecordWithHistory,
+    Relation,
     Status,
 )
 from operalta.workspace.rules import LONGEST_QUERY
@@ -99,10 +100,32 @@ class HistoryLine(Shown):
     note: str
 
 
+class LinkBody(Body):
+    """How this entry is tied to another one of the company."""
+
+    relation: Relation
+    linked_id: UUID
+    note: Note = ""
+
+
+class Link(Shown):
+    """Another entry that one is tied to. `is_from_here`: this one supports that, not the other way round."""
+
+    relation: Relation
+    id: UUID
+    kind: RecordKind
+    title: str
+    status: Status
+    is_from_here: bool
+    linked_by_name: str | None
+    run_id: UUID | None
+
+
 class WholeRecord(Record):
-    """An entry with its history, oldest first, and the statuses that it can get next."""
+    """An entry with its history, oldest first, what it is tied to, and the statuses that it can get next."""
 
     history: tuple[HistoryLine, ...]
+    links: tuple[Link, ...]
     next_statuses: tuple[Status, ...]
 
     @classmethod
@@ -111,6 +134,7 @@ class WholeRecord(Record):
         return cls(
             **Record.model_validate(found.record).model_dump(),
             history=tuple(HistoryLine.model_validate(line) for line in found.history),
+            links=tuple(Link.model_validate(each) for each in found.links),
             next_statuses=found.next_statuses,
         )
 
@@ -176,3 +200,19 @@ async def supersede(entry: Writing, record_id: UUID, body: SupersedeBody) -> Rec
             note=body.note,
         )
         return Record.model_validate(added)
+
+
+@router.post("/{record_id}/links", status_code=HTTPStatus.CREATED)
+async def link(entry: Writing, record_id: UUID, body: LinkBody) -> WholeRecord:
+    """Tie an entry to another one, and return it. Tying them so again changes nothing."""
+    async with entry.scope() as scope:
+        await service.link(scope, RecordId(record_id), body.relation, RecordId(body.linked_id), body.note)
+        return WholeRecord.of(await service.get(scope, RecordId(record_id)))
+
+
+@router.delete("/{record_id}/links/{relation}/{linked_id}")
+async def unlink(entry: Writing, record_id: UUID, relation: Relation, linked_id: UUID) -> WholeRecord:
+    """Untie two entries, and return the first."""
+    async with entry.scope() as scope:
+        await service.unlink(scope, RecordId(record_id), relation, RecordId(linked_id))
+        return WholeRecord.of(await service.get(scope, RecordId(record_id)))

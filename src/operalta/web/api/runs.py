@@ -10,6 +10,7 @@ from fastapi.responses import StreamingResponse
 
 from operalta.access.rules import Permission
 from operalta.agents import service
+from operalta.agents.context.service import context_of_run
 from operalta.guard import rules
 from operalta.web import sse
 from operalta.web.api.models import REFUSALS, Shown
@@ -45,6 +46,41 @@ async def get_run(entry: Reading, run_id: UUID) -> Run:
     """Return a run as it stands."""
     async with entry.scope() as scope:
         return Run.model_validate(await service.get_run(scope, run_id))
+
+
+class ContextPiece(Shown):
+    """A part of the workspace that went into a prompt: where it is, what it says, who may have written it, and why."""
+
+    kind: str
+    reference: str
+    title: str
+    text: str
+    trust: Literal["member", "agent", "outside"]
+    why: str
+    is_cut: bool
+    tokens: int
+
+
+class RunContext(Shown):
+    """What a run was told beside its message. On the built-in route nothing is: it searches with its tools."""
+
+    earlier_messages: int
+    pieces: tuple[ContextPiece, ...]
+    tokens: int
+    budget_tokens: int
+
+
+@router.get("/{run_id}/context")
+async def get_context(entry: Reading, run_id: UUID) -> RunContext:
+    """Return what the agent saw. 404 while the run waits for its turn."""
+    async with entry.scope() as scope:
+        found = await context_of_run(scope, run_id)
+    return RunContext(
+        earlier_messages=found.earlier_messages,
+        pieces=tuple(ContextPiece.model_validate(piece.as_json()) for piece in found.pieces),
+        tokens=found.tokens,
+        budget_tokens=found.budget_tokens,
+    )
 
 
 @router.get("/{run_id}/events", response_class=StreamingResponse, responses={200: _STREAM})

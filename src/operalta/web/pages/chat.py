@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 
 from operalta.access.rules import Permission, permissions_of
 from operalta.agents import service
+from operalta.agents.context.service import context_of_run
 from operalta.agents.definitions import service as definitions
 from operalta.agents.service import Posted
 from operalta.db.scope import Scope
@@ -17,9 +18,9 @@ from operalta.kernel.errors import InvalidInput, Refusal
 from operalta.kernel.ids import ConversationId
 from operalta.tenancy.service import get_company
 from operalta.web import sse
-from operalta.web.agent_views import approval_card, conversation_messages
+from operalta.web.agent_views import approval_card, context_piece, conversation_messages
 from operalta.web.entry import CompanyEntry, InCompany
-from operalta.web.presentation import form_errors, frame, go_to
+from operalta.web.presentation import form_errors, frame, go_to, page
 from operalta.web.problems import status_of, wants_json
 from operalta.web.rendering import render
 from operalta.workspace.conversations import service as conversations
@@ -87,6 +88,23 @@ async def events(entry: Reading, run_id: UUID) -> StreamingResponse:
         await service.get_run(scope, run_id)
     stream = sse.run_events(entry, run_id, sse.last_event_id(entry))
     return StreamingResponse(stream, media_type="text/event-stream", headers=sse.HEADERS)
+
+
+@router.get("/c/{company}/runs/{run_id}/context")
+async def context(entry: Reading, run_id: UUID) -> HTMLResponse:
+    """Show what the agent was told beside the message."""
+    async with entry.scope() as scope:
+        found = await context_of_run(scope, run_id)
+        talk = await conversations.get(scope, found.conversation_id)
+        shown = {
+            "conversation": {"id": talk.id, "title": talk.title},
+            "is_searching": found.is_searching,
+            "earlier_messages": found.earlier_messages,
+            "pieces": [context_piece(piece, entry.company) for piece in found.pieces],
+            "tokens": found.tokens,
+            "budget_tokens": found.budget_tokens,
+        }
+        return await page(entry.request, scope, "pages/run_context.html", shown, nav="chat")
 
 
 @router.post("/c/{company}/runs/{run_id}/stop")

@@ -1,6 +1,6 @@
 """The pages of the memory: the ledger by kind, and one entry with its history."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Form, Query
@@ -20,9 +20,11 @@ from operalta.workspace.memory import service
 from operalta.workspace.memory.rules import (
     LIFECYCLES,
     HistoryLine,
+    Link,
     Record,
     RecordKind,
     RecordWithHistory,
+    Relation,
     Status,
     kind_called,
 )
@@ -130,6 +132,31 @@ async def supersede(
     return go_to(f"/c/{entry.company}/memory/{added.id}", "recorded")
 
 
+@router.post("/c/{company}/memory/{record_id}/links")
+async def link(entry: Writing, record_id: UUID, relation: Text = "", linked_id: UUID | Literal[""] = "") -> Response:
+    """Tie this entry to another one."""
+    try:
+        async with entry.scope() as scope:
+            await service.link(scope, RecordId(record_id), relation, _chosen(linked_id))
+    except (InvalidInput, Conflict, NotAllowed) as refusal:
+        return await _record_page(entry, RecordId(record_id), {"relation": relation}, refusal)
+    return go_to(f"/c/{entry.company}/memory/{record_id}", "saved")
+
+
+@router.post("/c/{company}/memory/{record_id}/links/remove")
+async def unlink(entry: Writing, record_id: UUID, linked_id: Annotated[UUID, Form()], relation: Text = "") -> Response:
+    """Untie this entry from another one."""
+    async with entry.scope() as scope:
+        await service.unlink(scope, RecordId(record_id), relation, RecordId(linked_id))
+    return go_to(f"/c/{entry.company}/memory/{record_id}", "saved")
+
+
+def _chosen(linked_id: UUID | Literal[""]) -> RecordId:
+    if linked_id == "":
+        raise InvalidInput("Choose the other entry.", field="linked_id")
+    return RecordId(linked_id)
+
+
 def _lines(text: str) -> str:
     """Return what a browser's text area sent with the line ends that people mean (HTML sends CRLF)."""
     return text.replace("\r\n", "\n")
@@ -233,12 +260,35 @@ async def _record_page(
                 "superseded_by": await _reference(scope, record_.superseded_by_id),
                 "supersedes": await _reference(scope, record_.supersedes_id),
             },
+            "links": [_link(each) for each in found.links],
+            "relations": [each.value for each in Relation],
+            "others": await _others(scope, record_.id),
             "history": [_happened(line) for line in reversed(found.history)],
             "initial_statuses": [each.value for each in lifecycle.initial],
             "next_statuses": [each.value for each in found.next_statuses],
             "form": form or {"status": lifecycle.initial[0].value},
         }
         return await _shown(entry, scope, "pages/memory_record.html", context, refusal)
+
+
+def _link(each: Link) -> dict[str, object]:
+    return {
+        "relation": each.relation.value,
+        "id": each.id,
+        "title": each.title,
+        "is_from_here": each.is_from_here,
+        "is_over": each.status is Status.SUPERSEDED,
+    }
+
+
+async def _others(scope: Scope, record_id: RecordId) -> list[tuple[str, str]]:
+    """Return the latest entries, to choose from: what is older is tied from its own page."""
+    if Permission.MEMORY_WRITE not in permissions_of(scope.actor.company_kind, scope.actor.role):
+        return []
+    found = await service.list_records(scope, limit=LARGEST_PAGE)
+    return [
+        (str(each.id), f"{each.kind.value.capitalize()}: {each.title}") for each in found.items if each.id != record_id
+    ]
 
 
 async def _reference(scope: Scope, record_id: RecordId | None) -> dict[str, object] | None:

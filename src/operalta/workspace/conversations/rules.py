@@ -46,6 +46,14 @@ class Message:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class FoundMessage:
+    """A message that was found by its words, and the title of its conversation."""
+
+    message: Message
+    title: str
+
+
 def checked_key(key: str | None) -> str | None:
     """Return the idempotency key. Raise InvalidInput unless it is one line of 8 to 200 characters."""
     return None if key is None else checked_line(key, "idempotency key", LONGEST_KEY, SHORTEST_KEY)

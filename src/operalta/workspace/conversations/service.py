@@ -19,6 +19,7 @@ from operalta.workspace.conversations.rules import (
     LONGEST_TITLE,
     Author,
     Conversation,
+    FoundMessage,
     Message,
     checked_key,
 )
@@ -27,6 +28,7 @@ from operalta.workspace.rules import (
     USUAL_PAGE,
     Page,
     Position,
+    any_of,
     checked_limit,
     checked_query,
     page_of,
@@ -52,7 +54,7 @@ async def start_conversation(scope: Scope, title: str, *, private: bool = True) 
 async def list_conversations(
     scope: Scope, query: str | None = None, cursor: str | None = None, limit: int = USUAL_PAGE
 ) -> Page[Conversation]:
-    """Return the conversations that the person can see, the last used first; with `query`, by words in the title."""
+    """Return the conversations that the person can see, the last used first; with `query`, by title and words said."""
     require(scope, Permission.AGENTS_RUN)
     after = position_in(cursor)
     most = checked_limit(limit)
@@ -138,6 +140,23 @@ async def messages(
     found = await store.page_of_messages(scope, conversation_id, before, most + 1)
     page = page_of(found, most, lambda last: position_cursor(Position(last.created_at, last.id)))
     return Page(page.items[::-1], page.next_cursor)
+
+
+@upholds("5.1.1")
+async def search_messages(scope: Scope, query: str, limit: int = 20) -> tuple[FoundMessage, ...]:
+    """Return the messages whose words match best, in conversations that the person can see.
+
+    Quotes, `or` and a minus work as in a web search. Where no message holds all the words, those with any of them.
+    """
+    require(scope, Permission.AGENTS_RUN)
+    most = checked_limit(limit)
+    asked = checked_query(query)
+    if asked is None:
+        return ()
+    found = await store.matching_messages(scope, asked, most)
+    if not found and (looser := any_of(asked)) is not None:
+        found = await store.matching_messages(scope, looser, most)
+    return tuple(found)
 
 
 def _require_speaker(scope: Scope, *kinds: ActorKind) -> None:

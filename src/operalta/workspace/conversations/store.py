@@ -4,7 +4,7 @@ from typing import Any
 
 from operalta.db.scope import Row, Scope
 from operalta.kernel.ids import ConversationId, MessageId
-from operalta.workspace.conversations.rules import Author, Conversation, Message
+from operalta.workspace.conversations.rules import Author, Conversation, FoundMessage, Message
 from operalta.workspace.rules import Position
 
 
@@ -42,14 +42,17 @@ async def find_conversation(scope: Scope, conversation: ConversationId) -> Conve
 async def page_of_conversations(
     scope: Scope, query: str | None, after: Position | None, most: int
 ) -> list[Conversation]:
-    """Return up to `most` conversations, the last used first; with `query`, those whose title holds it."""
+    """Return up to `most` conversations, the last used first; with `query`, by their titles and what was said."""
     rows = await scope.all(
         """
         SELECT talk.id, talk.title, talk.created_by, person.name AS created_by_name, talk.private_to, talk.created_at,
             talk.updated_at
         FROM workspace.conversations AS talk LEFT JOIN identity.people AS person ON person.id = talk.created_by
         WHERE talk.company_id = %(company)s
-          AND (%(query)s::text IS NULL OR position(lower(%(query)s::text) IN lower(talk.title)) > 0)
+          AND (%(query)s::text IS NULL OR position(lower(%(query)s::text) IN lower(talk.title)) > 0
+            OR talk.id IN (SELECT said.conversation_id
+              FROM workspace.search_messages(%(query)s::text, 200) AS found
+              JOIN workspace.messages AS said ON said.company_id = %(company)s AND said.id = found.message_id))
           AND (%(at)s::timestamptz IS NULL OR (talk.updated_at, talk.id) < (%(at)s::timestamptz, %(id)s::uuid))
         ORDER BY talk.updated_at DESC, talk.id DESC LIMIT %(most)s
         """,
@@ -146,6 +149,23 @@ async def page_of_messages(
         },
     )
     return [_message(row) for row in rows]
+
+
+async def matching_messages(scope: Scope, query: str, most: int) -> list[FoundMessage]:
+    """Return up to `most` messages by the words in them, the best first."""
+    rows = await scope.all(
+        """
+        SELECT said.id, said.conversation_id, said.author_kind AS author, said.person_id, person.name AS person_name,
+            said.run_id, said.body, said.created_at, talk.title
+        FROM workspace.search_messages(%(query)s::text, %(most)s) AS found
+        JOIN workspace.messages AS said ON said.company_id = %(company)s AND said.id = found.message_id
+        JOIN workspace.conversations AS talk ON talk.company_id = said.company_id AND talk.id = said.conversation_id
+        LEFT JOIN identity.people AS person ON person.id = said.person_id
+        ORDER BY found.rank DESC, said.id DESC
+        """,
+        {"company": scope.company, "query": query, "most": most},
+    )
+    return [FoundMessage(_message({name: row[name] for name in row if name != "title"}), row["title"]) for row in rows]
 
 
 def _message(row: Row) -> Message:

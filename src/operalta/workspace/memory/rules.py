@@ -135,12 +135,38 @@ class Record:
     updated_at: datetime
 
 
+class Relation(StrEnum):
+    """How one entry is tied to another: it supports it, speaks against it, and so on."""
+
+    SUPPORTS = "supports"
+    CONTRADICTS = "contradicts"
+    TESTS = "tests"
+    BLOCKS = "blocks"
+    RELATES_TO = "relates to"
+
+
 class Change(StrEnum):
     """What a line of an entry's history tells."""
 
     RECORDED = "recorded"
     STATUS_CHANGED = "status changed"
     SUPERSEDED = "superseded"
+    LINKED = "linked"
+    UNLINKED = "unlinked"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An entry's tie to another one of the company, which `linked_by` made. `is_from_here`: it points away from it."""
+
+    relation: Relation
+    id: RecordId
+    kind: RecordKind
+    title: str
+    status: Status
+    is_from_here: bool
+    linked_by_name: str | None
+    run_id: RunId | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +185,11 @@ class HistoryLine:
 
 @dataclass(frozen=True, slots=True)
 class RecordWithHistory:
-    """An entry with all that happened to it, oldest first, and the statuses that it can get next."""
+    """An entry with all that happened to it, oldest first, what it is tied to, and the statuses it can get next."""
 
     record: Record
     history: tuple[HistoryLine, ...]
+    links: tuple[Link, ...]
     next_statuses: tuple[Status, ...]
 
 
@@ -172,6 +199,14 @@ def kind_called(name: str) -> RecordKind:
         return RecordKind(name)
     except ValueError:
         raise InvalidInput(f"The kind is one of {_listed(tuple(RecordKind))}.", field="kind") from None
+
+
+def relation_called(name: str) -> Relation:
+    """Return the relation called `name`. Raise InvalidInput where there is none."""
+    try:
+        return Relation(name)
+    except ValueError:
+        raise InvalidInput(f"The relation is one of {_listed(tuple(Relation))}.", field="relation") from None
 
 
 def first_status(kind: RecordKind, wanted: str | None) -> Status:

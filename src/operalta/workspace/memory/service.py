@@ -13,7 +13,7 @@ from operalta.kernel.errors import InvalidInput
 from operalta.kernel.ids import ApprovalId, PersonId, RecordId, new_id
 from operalta.kernel.texts import checked_line, checked_text
 from operalta.terms.registry import upholds
-from operalta.workspace.errors import AlreadySuperseded, NoSuchRecord, NotAMember
+from operalta.workspace.errors import AlreadySuperseded, NoSuchLink, NoSuchRecord, NotAMember
 from operalta.workspace.memory import store
 from operalta.workspace.memory.rules import (
     LONGEST_BODY,
@@ -25,11 +25,13 @@ from operalta.workspace.memory.rules import (
     Record,
     RecordKind,
     RecordWithHistory,
+    Relation,
     Status,
     check_move,
     first_status,
     kind_called,
     next_statuses,
+    relation_called,
 )
 from operalta.workspace.rules import (
     USUAL_PAGE,
@@ -128,12 +130,50 @@ async def supersede(
     return added
 
 
+@upholds("2.5.3", "5.1.3")
+async def link(scope: Scope, record_id: RecordId, relation: str, linked_id: RecordId, note: str = "") -> None:
+    """Tie an entry to another one, with a line of history at the first. Tying them so again changes nothing.
+
+    Raise NoSuchRecord, or InvalidInput for an entry and itself.
+    """
+    require(scope, Permission.MEMORY_WRITE)
+    wanted = relation_called(relation)
+    note = checked_text(note, "note", LONGEST_NOTE)
+    if record_id == linked_id:
+        raise InvalidInput("An entry is not tied to itself. Name another one.", field="linked_id")
+    _, status = await _held(scope, record_id)
+    other = await _found(scope, linked_id)
+    if await store.insert_link(scope, record_id, wanted, linked_id):
+        told = _told(wanted, other, note)
+        await store.insert_history(scope, record_id, Change.LINKED, before=status, after=status, note=told)
+        await record_event(scope, Action.MEMORY_LINKED, "record", record_id, relation=wanted, linked=linked_id)
+
+
+@upholds("2.5.3")
+async def unlink(scope: Scope, record_id: RecordId, relation: str, linked_id: RecordId) -> None:
+    """Untie two entries, with a line of history at the first. Raise NoSuchRecord, NoSuchLink."""
+    require(scope, Permission.MEMORY_WRITE)
+    wanted = relation_called(relation)
+    _, status = await _held(scope, record_id)
+    other = await _found(scope, linked_id)
+    if not await store.delete_link(scope, record_id, wanted, linked_id):
+        raise NoSuchLink
+    told = _told(wanted, other, "")
+    await store.insert_history(scope, record_id, Change.UNLINKED, before=status, after=status, note=told)
+    await record_event(scope, Action.MEMORY_UNLINKED, "record", record_id, relation=wanted, linked=linked_id)
+
+
+def _told(relation: Relation, other: Record, note: str) -> str:
+    return f"{relation.value} “{other.title}”. {note}".strip()[:LONGEST_NOTE]
+
+
 async def get(scope: Scope, record_id: RecordId) -> RecordWithHistory:
     """Return an entry with its history and provenance. Raise NoSuchRecord."""
     require(scope, Permission.MEMORY_READ)
     found = await _found(scope, record_id)
     history = await store.history_of(scope, record_id)
-    return RecordWithHistory(found, tuple(history), next_statuses(found.kind, found.status))
+    links = await store.links_of(scope, record_id)
+    return RecordWithHistory(found, tuple(history), tuple(links), next_statuses(found.kind, found.status))
 
 
 async def list_records(

@@ -4,7 +4,16 @@ from typing import Any
 
 from operalta.db.scope import Row, Scope
 from operalta.kernel.ids import PersonId, RecordId
-from operalta.workspace.memory.rules import Change, Entry, HistoryLine, Record, RecordKind, Status
+from operalta.workspace.memory.rules import (
+    Change,
+    Entry,
+    HistoryLine,
+    Link,
+    Record,
+    RecordKind,
+    Relation,
+    Status,
+)
 from operalta.workspace.rules import Position
 
 
@@ -124,6 +133,55 @@ async def history_of(scope: Scope, record: RecordId) -> list[HistoryLine]:
     return [_line(row) for row in rows]
 
 
+async def insert_link(scope: Scope, record: RecordId, relation: Relation, linked: RecordId) -> bool:
+    """Tie an entry to another one; false where it is already. Who does so, and in which run, are the scope's own."""
+    touched = await scope.execute(
+        """
+        INSERT INTO workspace.record_links (company_id, record_id, relation, linked_id, linked_by, run_id)
+        VALUES (%(company)s, %(record)s, %(relation)s, %(linked)s, %(person)s, %(run)s) ON CONFLICT DO NOTHING
+        """,
+        {
+            "company": scope.company,
+            "record": record,
+            "relation": relation.value,
+            "linked": linked,
+            "person": scope.actor.person_id,
+            "run": scope.actor.run_id,
+        },
+    )
+    return touched == 1
+
+
+async def delete_link(scope: Scope, record: RecordId, relation: Relation, linked: RecordId) -> bool:
+    """Untie two entries; false where they are not tied so."""
+    touched = await scope.execute(
+        """
+        DELETE FROM workspace.record_links WHERE company_id = %(company)s AND record_id = %(record)s
+          AND relation = %(relation)s AND linked_id = %(linked)s
+        """,
+        {"company": scope.company, "record": record, "relation": relation.value, "linked": linked},
+    )
+    return touched == 1
+
+
+async def links_of(scope: Scope, record: RecordId) -> list[Link]:
+    """Return what an entry is tied to, from it and to it, at most 200."""
+    rows = await scope.all(
+        """
+        SELECT tie.relation, other.id, other.kind, other.title, other.status, tie.record_id = %(record)s AS is_from_here,
+            person.name AS linked_by_name, tie.run_id
+        FROM workspace.record_links AS tie
+        JOIN workspace.records AS other ON other.company_id = tie.company_id
+            AND other.id = CASE WHEN tie.record_id = %(record)s THEN tie.linked_id ELSE tie.record_id END
+        LEFT JOIN identity.people AS person ON person.id = tie.linked_by
+        WHERE tie.company_id = %(company)s AND (tie.record_id = %(record)s OR tie.linked_id = %(record)s)
+        ORDER BY tie.at, other.id LIMIT 200
+        """,
+        {"company": scope.company, "record": record},
+    )
+    return [_link(row) for row in rows]
+
+
 async def page_of_records(
     scope: Scope, kind: RecordKind | None, query: str | None, after: Position | None, most: int
 ) -> list[Record]:
@@ -176,6 +234,16 @@ async def matching_records(scope: Scope, query: str, kinds: tuple[RecordKind, ..
 def _record(row: Row) -> Record:
     values: dict[str, Any] = {**row, "kind": RecordKind(row["kind"]), "status": Status(row["status"])}
     return Record(**values)
+
+
+def _link(row: Row) -> Link:
+    values: dict[str, Any] = {
+        **row,
+        "relation": Relation(row["relation"]),
+        "kind": RecordKind(row["kind"]),
+        "status": Status(row["status"]),
+    }
+    return Link(**values)
 
 
 def _line(row: Row) -> HistoryLine:

@@ -1,0 +1,110 @@
+"""The tools that supersede, tie, measure, compare and look up talk: what they do, what is asked, what a card shows."""
+
+from datetime import date
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+
+from operalta.workspace.memory import service as memory
+from operalta.workspace.metrics import service as metrics
+from tests.agents.conftest import Desk, Office, calling
+from tests.conftest import Member
+
+
+async def recorded(desk: Desk, member: Member, title: str) -> UUID:
+    async with desk.scope(member) as scope:
+        return (await memory.record(scope, "decision", title, "As it was.", status="decided")).id
+
+
+async def measured(desk: Desk, member: Member, slug: str, *values: int) -> None:
+    async with desk.scope(member) as scope:
+        await metrics.define(scope, slug, slug.upper(), unit="EUR")
+        for month, value in enumerate(values, start=1):
+            await metrics.record_point(scope, slug, date(2026, month, 1), Decimal(value))
+
+
+async def test_typed_commands_supersede_tie_measure_and_compare(desk: Desk, office: Office) -> None:
+    old = await recorded(desk, office.founder, "Bill monthly")
+    await measured(desk, office.founder, "mrr", 100, 150)
+    replaced = await desk.say(office.founder, f"/supersede {old} | Bill yearly | Two months free")
+    new = desk.rows("SELECT superseded_by_id FROM workspace.records WHERE id = %s", old)[0]["superseded_by_id"]
+    tied = await desk.say(office.founder, f"/tie {new} contradicts {old}")
+    for run in (replaced.run_id, tied.run_id):
+        assert [outcome for outcome, _ in desk.outcomes(run)] == ["success"], desk.answers(run)
+    await desk.say(office.founder, "/measure mrr 300 2026-03-01 | after the fair")
+    async with desk.scope(office.founder) as scope:
+        found = await memory.get(scope, new)
+        points = (await metrics.get(scope, "mrr")).points
+    assert [(tie.relation, tie.id, tie.is_from_here) for tie in found.links] == [("contradicts", old, True)]
+    assert (found.record.status, found.record.run_id) == ("decided", replaced.run_id)
+    assert [(point.value, point.note) for point in points][-1] == (Decimal(300), "after the fair")
+    compared = await desk.say(office.founder, "/compare mrr")
+    assert (
+        "100 EUR on 2026-01-01 | 300 EUR on 2026-03-01 | +200 | +200.0% | 100 | 300 | 3"
+        in desk.answers(compared.run_id)[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("/supersede nothing | Title", "Write it like this"),
+        ("/supersede 00000000-0000-0000-0000-000000000000 | Title", "There is no such entry"),
+        ("/tie 00000000-0000-0000-0000-000000000000 supports zzzzzzzz-0000-0000-0000-000000000000", "identifier"),
+        ("/measure none 5 2026-01-31", "no such metric"),
+        ("/measure mrr five 2026-01-31", "digits"),
+        ("/measure mrr 5 2026-99-31", "2026-01-31"),
+        ("/compare a,b,c,d,e,f,g,h,i", "Name one to 8 metrics"),
+    ],
+)
+async def test_a_refusal_says_what_to_do_instead_and_changes_nothing(
+    desk: Desk, office: Office, text: str, said: str
+) -> None:
+    await measured(desk, office.founder, "mrr", 100)
+    posted = await desk.say(office.founder, text)
+    assert said in desk.answers(posted.run_id)[0]
+    assert desk.records(office.founder) == []
+
+
+@pytest.mark.proves("5.1.3", "5.5.1")
+async def test_what_a_model_composes_is_asked_about_with_before_and_after(desk: Desk, office: Office) -> None:
+    old = await recorded(desk, office.founder, "Bill monthly")
+    await measured(desk, office.founder, "mrr", 100)
+    desk.model = calling(
+        ("memory_supersede", {"record": str(old), "title": "Bill yearly", "reason": "Churn"}),
+        ("metrics_record", {"slug": "mrr", "on_date": "2026-01-01", "value": "999"}),
+    )
+    posted = await desk.say(office.founder, "Replace what no longer holds, and record the value of the metric.")
+    asked = desk.rows(
+        "SELECT tool, before, after FROM agents.approvals WHERE run_id = %s ORDER BY asked_at", posted.run_id
+    )
+    assert [(row["tool"], row["before"], row["after"]) for row in asked] == [
+        ("memory_supersede", "Bill monthly\n\nAs it was.", "In its place: Bill yearly\n\nBecause: Churn"),
+        ("metrics_record", "2026-01-01: 100 EUR", "2026-01-01: 999 EUR"),
+    ]
+    assert [row["status"] for row in desk.records(office.founder)] == ["decided"]
+
+
+@pytest.mark.proves("5.1.3")
+async def test_the_tools_give_the_role_the_same_verdict_as_the_pages(desk: Desk, office: Office) -> None:
+    old = await recorded(desk, office.founder, "Bill monthly")
+    await measured(desk, office.founder, "mrr", 100)
+    for text in (f"/supersede {old} | Bill yearly", "/measure mrr 5 2026-01-31"):
+        posted = await desk.say(office.investor, text)
+        assert desk.status(posted.run_id) != "waiting_for_approval"
+        assert [outcome for outcome, _ in desk.outcomes(posted.run_id)] in ([], ["denied"])
+    assert len(desk.records(office.founder)) == 1
+
+
+@pytest.mark.proves("5.1.1")
+async def test_talk_is_found_by_its_words_and_colleagues_private_talk_is_not(desk: Desk, office: Office) -> None:
+    await desk.say(office.colleague, "/find the harvest plan of the orchard", private=True)
+    await desk.say(office.colleague, "/find the winter plan of the orchard", private=False)
+    await desk.say(office.stranger, "/find the spring plan of the orchard", private=False)
+    posted = await desk.say(office.founder, "/said orchard")
+    content = next(event for event in desk.events(posted.run_id) if event["kind"] == "tool_result")["body"]["content"]
+    assert "winter" in content["content"]
+    assert "harvest" not in content["content"]
+    assert "spring" not in content["content"]
+    assert content["from_outside"] is True
