@@ -9,6 +9,7 @@ from operalta.agents.dispatch import Dispatcher
 from operalta.agents.model_routes.operators_file import operators_routes
 from operalta.agents.routes import RouteRegistry, builtin_route
 from operalta.agents.runner import Runner
+from operalta.agents.schedules.beginning import Beginner
 from operalta.agents.shell_tool import Shell
 from operalta.agents.tool_functions import bound_registry
 from operalta.agents.way_out import doors, model_doors
@@ -93,6 +94,7 @@ async def _work(settings: Settings) -> None:
     ring = SigningKeyRing(settings.var / "signing-keys", roots, SigningPurpose.AUDIT)
     sealer = Sealer(pools[DatabaseRole.JOB], ring.current, HeadDirectory(settings.var / "audit-heads"))
     revoker = Revoker(pools[DatabaseRole.JOB], opener, oauth)
+    beginner = Beginner(pools[DatabaseRole.JOB])
     webhooks = WebhookSender(pools[DatabaseRole.JOB], opener, make_door)
 
     async def rescue() -> None:
@@ -106,6 +108,7 @@ async def _work(settings: Settings) -> None:
             group.create_task(sealer.run(stop))
             group.create_task(revoker.run(stop))
             group.create_task(webhooks.run(stop))
+            group.create_task(beginner.run(stop))
             group.create_task(maintenance.forget(pools[DatabaseRole.JOB], stop))
             group.create_task(maintenance.run(pools[DatabaseRole.DISPATCH], stop, rescue))
     finally:

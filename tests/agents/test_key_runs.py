@@ -7,7 +7,9 @@ from uuid import UUID
 import pytest
 
 from operalta.agents import service
+from operalta.agents.going_on import retry_run
 from operalta.db.scope import Origin, Scope, open_key_scope
+from operalta.kernel.errors import NotFound
 from operalta.vault.api_keys import service as api_keys
 from operalta.vault.api_keys.rules import KeyKind, ShownOnce
 from tests.agents.conftest import Desk, Office, calling
@@ -43,6 +45,28 @@ async def test_what_a_key_says_vouches_for_nothing(desk: Desk, office: Office, k
     assert desk.records(office.founder) == []
     own = await desk.say(office.founder, "/decide Yearly billing | Fewer invoices.")
     assert desk.status(own.run_id) == "finished"
+
+
+@pytest.mark.proves("5.1.3")
+async def test_what_a_key_said_vouches_for_nothing_when_its_holder_tries_it_again_either(
+    desk: Desk, office: Office
+) -> None:
+    key = await make(desk, office.founder)
+    run = await say(desk, office.founder, key, "/decide Yearly billing | Fewer invoices.")
+    async with desk.scope(office.founder) as scope:
+        await service.stop_run(scope, run)
+    await desk.work(run)
+    async with desk.scope(office.founder) as scope:
+        again = await retry_run(scope, run)
+    await desk.work(again)
+    assert (desk.status(again), desk.records(office.founder)) == ("waiting_for_approval", [])
+    other = await desk.waiting(office.founder)
+    async with desk.scope(office.founder) as scope:
+        await service.stop_run(scope, other)
+    await desk.work(other)
+    async with opened(desk, office.founder, key) as scope:
+        with pytest.raises(NotFound):
+            await retry_run(scope, other)
 
 
 @pytest.mark.proves("5.1.3")

@@ -26,6 +26,7 @@ CALLS: dict[str, LiteralString] = {
     "finish_webhook": "SELECT elevated.finish_webhook(%(id)s, %(id)s, %(id)s, 'delivered', 200, NULL, 0,"
     ' \'[{"method": "POST", "destination": "x", "outcome": "204", "purpose": "x"}]\','
     " %(id)s || '.' || repeat('0', 64))",
+    "begin_schedule": "SELECT elevated.begin_schedule(%(id)s, %(id)s, now(), now() + interval '1 day')",
     "finish_message": "SELECT elevated.finish_message(%(id)s, 'sent', %(text)s)",
     "company_numbers": "SELECT last_number FROM elevated.company_numbers(ARRAY[%(id)s])",
     "record_leaf": "SELECT elevated.record_leaf(%(id)s, 900000, 900000, %(bytes)s)",
@@ -49,6 +50,7 @@ FOR: dict[str, frozenset[str]] = {
     "finish_message": frozenset({"mail", "code"}),
     "finish_revocation": frozenset(),
     "finish_webhook": frozenset(),
+    "begin_schedule": frozenset(),
     "company_numbers": frozenset({"company"}),
     "record_leaf": frozenset({"event"}),
     "note_key_rotation": frozenset({"company"}),

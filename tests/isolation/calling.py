@@ -28,6 +28,8 @@ A_FILE = b'--part\r\nContent-Disposition: form-data; name="file"; filename="matr
 
 # What is sent for a field of the API's bodies, whatever the route: its description says which fields there are.
 VALUES: dict[str, object] = {
+    "agent_id": NOBODY,
+    "at": "08:00",
     "base_url": "https://api.example.com/v1",
     "client_id": "matrix",
     "client_secret": "matrix",
@@ -48,10 +50,12 @@ VALUES: dict[str, object] = {
     "password": "correct horse battery staple",
     "path": "matrix.md",
     "phone": NOBODY,
+    "prompt": "/help",
     "provider": "github",
     "purpose": "Matrix",
     "reason": "Asked for by telephone",
     "regions": ["EU"],
+    "rhythm": "daily",
     "role": "observer",
     "route": "built-in",
     "routes": [],
@@ -63,6 +67,7 @@ VALUES: dict[str, object] = {
     "token": "nothing",
     "url": "https://1.1.1.1/",
     "value": "1",
+    "zone": "UTC",
 }
 # The same for fields that are described by a schema of their own.
 _KEY = {"id": "eA", "rawId": "eA", "type": "public-key"}
@@ -120,6 +125,8 @@ FORMS: dict[str, bytes] = {
     "/c/{company}/inbound-hooks": b"name=Matrix&scheme=github",
     "/webhooks/{webhook_id}/change": b"name=Matrix&events=file.written",
     "/switch": b"on=no",
+    "/schedules": b"title=Matrix&prompt=/help&rhythm=daily&at=08:00&agent_id=" + NOBODY.encode(),
+    "/schedules/{schedule_id}": b"title=Matrix&prompt=/help&rhythm=daily&at=08:00&agent_id=" + NOBODY.encode(),
 }
 QUERIES = {"/files/at": "?path=canary.md", "/supersede": "?expected=0"}
 
@@ -251,6 +258,7 @@ def _fill(founder: Client, owner: Owner, company: tuple[UUID, str], canary: str)
         "hook_id": hook,
         "connection_id": connection,
         "integration_id": integration,
+        "schedule_id": _only(owner, _A_SCHEDULE, canary, canary, run["run_id"]),
     }
 
 
@@ -259,6 +267,13 @@ INSERT INTO agents.approvals (company_id, id, run_id, conversation_id, agent_id,
     tool_class, tool_hash, arguments, arguments_sha256, argument_shape, expires_at)
 SELECT run.company_id, gen_random_uuid(), run.id, run.conversation_id, run.agent_id, run.person_id, 'call', 'web_fetch',
     'egress', repeat('0', 64), jsonb_build_object('url', %s::text), repeat('0', 64), %s, now() + interval '1 day'
+FROM agents.runs AS run WHERE run.id = %s RETURNING id AS id
+"""
+_A_SCHEDULE: LiteralString = """
+INSERT INTO agents.schedules (company_id, id, owner_id, agent_id, conversation_id, title, prompt, rhythm, weekdays,
+    at_time, zone, next_at, session_id)
+SELECT run.company_id, gen_random_uuid(), run.person_id, run.agent_id, run.conversation_id, %s, %s, 'weekly', '{0}',
+    '08:00', 'UTC', now() + interval '1 day', run.session_id
 FROM agents.runs AS run WHERE run.id = %s RETURNING id AS id
 """
 _A_CLIENT: LiteralString = """

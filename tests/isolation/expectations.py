@@ -339,8 +339,10 @@ LAWS: Final[dict[str, tuple[Law, ...]]] = {
     "agents.runs": (
         read(BOTH, SHARED, May.AGENTS_RUN, "-claim_digest claim_expires_at"),
         change("web", SHARED + " AND person_id = %(person)s", May.AGENTS_RUN, "stop_requested_at"),
-        change("worker", COMPANYS + " AND id = %(run)s", May.AGENTS_RUN, "status finished_at failure"),
+        change("worker", COMPANYS + " AND id = %(run)s", May.AGENTS_RUN, "status finished_at failure limit_reached"),
     ),
+    # Made, changed, begun and ended by functions alone.
+    "agents.schedules": (read("web", SHARED, May.AGENTS_RUN),),
     "agents.run_events": (
         read(BOTH, SHARED, May.AGENTS_RUN),
         add("worker", OF_RUN, May.AGENTS_RUN, "-at", run_id=SELF_RUN, sequence="sequence + 1"),

@@ -167,6 +167,11 @@ OF_CONVERSATION: Final[tuple[LiteralString, ...]] = (
             body)
         VALUES (%(company)s, %(message)s, %(conversation)s, %(private_to)s, 'person', %(person)s, %(api_key)s,
             %(canary)s)""",
+    """INSERT INTO agents.schedules (company_id, id, owner_id, agent_id, conversation_id, private_to, title, prompt,
+            rhythm, weekdays, at_time, zone, next_at, session_id)
+        SELECT %(company)s, %(schedule)s, %(person)s, %(agent)s, %(conversation)s, %(private_to)s, %(canary)s,
+            %(canary)s, 'weekly', '{0}', '08:00', 'UTC', now() + interval '1 day', %(decided_session)s
+        WHERE %(api_key)s::uuid IS NULL""",
     # Private ones and those of keys are at work; the one for everybody has lost its worker.
     """INSERT INTO agents.runs (company_id, id, conversation_id, message_id, agent_id, person_id, session_id,
             api_key_id, private_to, route, status, claim_digest, claim_expires_at, created_at, failure)

@@ -207,7 +207,8 @@ LAW: dict[Audience | May, str] = {
         GET /c/{company}/chat                POST /c/{company}/chat
         GET /c/{company}/chat/{conversation_id}
         POST /c/{company}/chat/{conversation_id}
-        POST /c/{company}/chat/{conversation_id}/retry
+        POST /c/{company}/runs/{run_id}/retry
+        POST /c/{company}/runs/{run_id}/continue
         GET /c/{company}/runs/{run_id}/context
         GET /api/v1/companies/{company}/runs/{run_id}/context
         GET /c/{company}/runs/{run_id}/events                                     POST /c/{company}/runs/{run_id}/stop
@@ -220,6 +221,23 @@ LAW: dict[Audience | May, str] = {
         GET /api/v1/companies/{company}/runs/{run_id}
         GET /api/v1/companies/{company}/runs/{run_id}/events
         POST /api/v1/companies/{company}/runs/{run_id}/stop
+        POST /api/v1/companies/{company}/runs/{run_id}/retry
+        POST /api/v1/companies/{company}/runs/{run_id}/continue
+        GET /c/{company}/schedules           POST /c/{company}/schedules
+        GET /c/{company}/schedules/new       GET /c/{company}/schedules/{schedule_id}
+        POST /c/{company}/schedules/{schedule_id}
+        POST /c/{company}/schedules/{schedule_id}/pause
+        POST /c/{company}/schedules/{schedule_id}/resume
+        POST /c/{company}/schedules/{schedule_id}/run
+        POST /c/{company}/schedules/{schedule_id}/remove
+        GET /api/v1/companies/{company}/schedules
+        POST /api/v1/companies/{company}/schedules
+        GET /api/v1/companies/{company}/schedules/{schedule_id}
+        PUT /api/v1/companies/{company}/schedules/{schedule_id}
+        DELETE /api/v1/companies/{company}/schedules/{schedule_id}
+        POST /api/v1/companies/{company}/schedules/{schedule_id}/pause
+        POST /api/v1/companies/{company}/schedules/{schedule_id}/resume
+        POST /api/v1/companies/{company}/schedules/{schedule_id}/run
         GET /api/v1/openai/models            POST /api/v1/openai/chat/completions
     """,
     May.AGENTS_READ: """

@@ -10,8 +10,17 @@ from operalta.web.entry import Audience
 from tests.isolation.calling import READING, Plot, Plots, call, nothing, routes_for
 from tests.web.site import Client, Site
 
-# Leaving and removing are for people, though every member may ask.
-PEOPLE_ONLY = frozenset({"DELETE /api/v1/companies/{company}/members/{person_id}"})
+# Leaving and removing are for people, though every member may ask; and what begins by itself is theirs to vouch for.
+_SCHEDULES = "/api/v1/companies/{company}/schedules"
+PEOPLE_ONLY = frozenset(
+    {
+        "DELETE /api/v1/companies/{company}/members/{person_id}",
+        f"POST {_SCHEDULES}",
+        f"PUT {_SCHEDULES}/{{schedule_id}}",
+        f"DELETE {_SCHEDULES}/{{schedule_id}}",
+        *(f"POST {_SCHEDULES}/{{schedule_id}}/{verb}" for verb in ("pause", "resume", "run")),
+    }
+)
 
 
 def program(site: Site, plot: Plot, role: Role, *scopes: Permission) -> Client:

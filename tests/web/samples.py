@@ -11,6 +11,7 @@ from tests.web.samples_integrations import integration_errors, integration_pages
 from tests.web.samples_knowledge import file_pages, memory_pages, metric_pages, revenue
 from tests.web.samples_models import model_pages
 from tests.web.samples_public import public_pages, signed_out
+from tests.web.samples_schedules import schedule_errors, schedule_pages
 from tests.web.samples_webhooks import webhook_errors, webhook_pages
 from tests.web.samples_work import approval, work
 
@@ -29,6 +30,7 @@ def rich() -> list[Sample]:
         *model_pages(),
         *credential_pages(),
         *webhook_pages(),
+        *schedule_pages(),
         *factor_pages(),
     ]
     return [*signed_out(), *proving_pages(), *inside, *public_pages()]
@@ -72,6 +74,7 @@ def with_errors() -> list[Sample]:
         *credentials_with_errors(),
         *integration_errors(),
         *webhook_errors(),
+        *schedule_errors(),
     ]
 
 

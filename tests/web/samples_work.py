@@ -98,14 +98,8 @@ def work() -> list[Sample]:
     ]
 
     def message(author: str, name: str, text: str, **more: object) -> Context:
-        extras: Context = {
-            "tool_calls": [],
-            "citations": [],
-            "artifacts": [],
-            "usage": None,
-            "failed": None,
-            "context_url": None,
-        }
+        extras: Context = {"tool_calls": [], "citations": [], "artifacts": [], "is_scheduled": False}
+        extras |= dict.fromkeys(("usage", "failed", "context_url", "retry_url", "continue_url"))
         return {
             "id": str(new_id()),
             "author": author,
@@ -145,6 +139,7 @@ def work() -> list[Sample]:
         "messages": messages,
         "approvals": [],
         "live_run": None,
+        "ahead": None,
         "agents": agents,
         "agent_id": "a1",
         "limits": "20 of 50 tool calls",
@@ -154,8 +149,19 @@ def work() -> list[Sample]:
         "id": "r1",
         "events_url": "/c/lumen/runs/r1/events",
         "stop_url": "/c/lumen/runs/r1/stop",
+        "status": "Replying…",
     }
-    failed = message("agent", "Analyst", "", failed="The model did not answer in time. Nothing was changed.")
+    waits = {"text": "Waits for the run before it, which waits for an approval.", "stop_url": "/c/lumen/runs/r0/stop"}
+    failed = message(
+        "agent",
+        "Analyst",
+        "",
+        failed="This run reached its limit of tool calls. Let it go on from here, or ask for less at once.",
+        retry_url="/c/lumen/runs/r0/retry",
+        continue_url="/c/lumen/runs/r0/continue",
+        usage="48 of 48 tool calls",
+    )
+    scheduled = message("person", "Ada Okafor", "Draft the investor update.", is_scheduled=True)
     empty_chat: Context = {**chat, "conversation": None, "messages": [], "limits": None}
     base: Context = {"waiting_count": 2, "previous_url": None, "next_url": None}
     decided = approval(state="approved", decided_by="Ada Okafor", decided_at=before(minutes=2), scope="conversation")
@@ -171,13 +177,23 @@ def work() -> list[Sample]:
         }
     ]
     return [
-        Sample("chat", "chat.html", {"page": page("chat"), **chat, "messages": [*messages[:2], failed, messages[2]]}),
+        Sample("chat", "chat.html", {"page": page("chat"), **chat, "messages": [*messages[:2], failed, scheduled]}),
         Sample(
             "chat-approval",
             "chat.html",
             {"page": page("chat"), **chat, "approvals": [{**approval(), "is_streamed": False}], "live_run": None},
         ),
         Sample("chat-live", "chat.html", {"page": page("chat"), **chat, "live_run": live}),
+        Sample(
+            "chat-queued",
+            "chat.html",
+            {
+                "page": page("chat"),
+                **chat,
+                "live_run": {**live, "status": "Waits for the run before it"},
+                "ahead": waits,
+            },
+        ),
         Sample("chat-new", "chat.html", {"page": page("chat"), **empty_chat}),
         Sample(
             "approvals",

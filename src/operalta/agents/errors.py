@@ -35,6 +35,18 @@ class TransitionRefused(Conflict):
     """This run is past that point. Load it again to see where it stands."""
 
 
+class TriedAgainAlready(Conflict):
+    """This was tried again already. Look further down in the conversation."""
+
+
+class CannotGoOn(Conflict):
+    """This run cannot go on: it did not end at a limit. Write another message, or try it again."""
+
+
+class WentOnOften(Conflict):
+    """This run has gone on three times already. Write what is still missing as a new message."""
+
+
 class ApprovalNotValid(Conflict):
     """This approval does not fit what is asked now. Look at the new question and decide again."""
 

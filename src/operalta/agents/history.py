@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic_ai.messages import ModelRequest, UserPromptPart
+from pydantic_ai.messages import ModelRequest, ModelResponse, UserPromptPart
 
 from operalta.agents.context.rules import Piece, as_prompt
 from operalta.agents.rules import EventKind, RunUsage
@@ -20,7 +20,8 @@ class RunMemory:
     `turns` are the model's answers in order; `results` what came of each call, by its id; `decided` how the policy
     decided about each call last; `passed` the call keys that passed without a card, and `own_space` the calls that
     passed as own space, both by call id; `context` what it was told beside the message; `open_questions` the calls
-    that a person is asked about.
+    that a person is asked about. `usage` counts from the last time that the run was given an allowance, of which there
+    were `continued` besides the first.
     """
 
     sequence: int = 0
@@ -32,6 +33,7 @@ class RunMemory:
     open_questions: set[str] = field(default_factory=set[str])
     context: tuple[Piece, ...] = ()
     usage: RunUsage = field(default_factory=RunUsage)
+    continued: int = 0
 
     def take(self, kind: EventKind, body: dict[str, Any], sequence: int) -> None:
         """Take in one event."""
@@ -46,6 +48,8 @@ class RunMemory:
                 )
             case EventKind.TOOL_ASKED:
                 self.usage = self.usage.plus(RunUsage(tool_calls=1))
+            case EventKind.RUN_CONTINUED:
+                self.usage, self.continued = RunUsage(), self.continued + 1
             case EventKind.TOOL_DECIDED:
                 self._decided(body)
             case EventKind.APPROVAL_ASKED:
@@ -69,11 +73,18 @@ class RunMemory:
         if "own_space" in body.get("reasons", ()):
             self.own_space.add(call)
 
+    def settled(self, prompt: str) -> History:
+        """Return the prompt with the turns whose calls all came to a result, and these: what may stand before more."""
+        history = self._going_on(begin(prompt), None)
+        return history[:-1] if isinstance(history[-1], ModelResponse) and open_calls(history) else history
+
     def history(self, prompt: str, instructions: str, earlier: History) -> History:
         """Return the messages for the model: what was said before, the context, the prompt, turns, calls' outcomes."""
         told = as_prompt(self.context)
         before = [*earlier, ModelRequest(parts=[UserPromptPart(told)])] if told else earlier
-        history = begin(prompt, instructions, before)
+        return self._going_on(begin(prompt, instructions, before), instructions)
+
+    def _going_on(self, history: History, instructions: str | None) -> History:
         for turn in self.turns:
             history = [*history, *turn]
             asked = open_calls(history)

@@ -32,6 +32,13 @@ ENTRIES: tuple[InventoryEntry, ...] = (
         _WITH_CONVERSATION,
     ),
     _table(
+        "agents.schedules",
+        "Ask an agent at set times what a member wants asked, with that member's rights.",
+        "owner_id",
+        ("instructions that members wrote", "times, and the time zone that they live by"),
+        "Until a member removes it, or the company is erased.",
+    ),
+    _table(
         "agents.run_events",
         "Keep every step of a run, so that it can be watched, resumed and examined.",
         "run_id",

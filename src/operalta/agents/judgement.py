@@ -4,9 +4,10 @@ from typing import Any, cast
 
 from operalta.access.rules import Denied, Permission
 from operalta.access.rules import decide as decide_permission
-from operalta.agents import policy
+from operalta.agents import policy, store
 from operalta.agents.approvals import store as approval_store
 from operalta.agents.approvals.rules import arguments_shape
+from operalta.agents.canonical import sha256_of
 from operalta.agents.journal import Attempt
 from operalta.agents.policy import DecisionContext, Outcome, PolicyDecision, TargetFacts, ToolSettings
 from operalta.agents.provenance import Origin, person_words
@@ -31,6 +32,7 @@ async def judge(attempt: Attempt, call: ToolCall, tool: ToolDeclaration | Unknow
         decision = policy.decide(tool, call.arguments or {}, await _context(attempt, scope, tool, call))
         if isinstance(tool, ToolDeclaration) and decision.outcome is not Outcome.DENY:
             decision = await _under_role_and_grant(attempt, scope, tool, call, decision)
+            decision = await _unless_done_before(attempt, scope, tool, call, decision)
         before = memory.decided.get(call.call_id)
         if before == Outcome.ASK and decision.outcome is Outcome.ALLOW:
             decision = PolicyDecision(Outcome.ASK, ("asked_before",))
@@ -72,9 +74,8 @@ async def _context(
         agent={name: Outcome(outcome) for name, outcome in attempt.settings.items() if outcome in set(Outcome)},
     )
     return DecisionContext(
-        # The database notes the key that began a run (agents.start_run). A run that a schedule or a webhook begins
-        # must bring its own origin, since their words vouch for nothing either.
-        words=person_words(attempt.prompt, Origin.SESSION if scope.actor.key_id is None else Origin.API_KEY),
+        # As the database notes it: whatever makes a run notes the key, or the time at which a schedule was due.
+        words=person_words(attempt.prompt, Origin(attempt.run["origin"])),
         settings=settings,
         facts=await _facts(attempt, scope, tool, call),
         own_space_calls=len(memory.own_space - {call.call_id}),
@@ -98,6 +99,24 @@ async def _facts(attempt: Attempt, scope: Scope, tool: ToolDeclaration | Unknown
     return TargetFacts(is_new=before == "", is_private=False, changes_nothing=before != "" and before == after)
 
 
+@upholds("5.5.1")
+async def _unless_done_before(
+    attempt: Attempt, scope: Scope, tool: ToolDeclaration, call: ToolCall, decision: PolicyDecision
+) -> PolicyDecision:
+    """Return the decision; a question where an earlier try of the same message has done this, or may have."""
+    retried = attempt.run["retry_of"] is not None
+    if not retried or decision.outcome is not Outcome.ALLOW or tool.tool_class is ToolClass.READ:
+        return decision
+    accepted = policy.accept_arguments(tool, call.arguments or {})
+    plain = None if accepted is None else policy.plain_arguments(accepted)
+    if plain is None:
+        return decision
+    done = await store.done_before(
+        scope, attempt.run["id"], tool.name, sha256_of(plain), failures_too=tool.tool_class.reaches_outside
+    )
+    return PolicyDecision(Outcome.ASK, ("done_in_an_earlier_try",)) if done else decision
+
+
 @upholds("5.0.1", "5.1.3")
 async def _under_role_and_grant(
     attempt: Attempt, scope: Scope, tool: ToolDeclaration, call: ToolCall, decision: PolicyDecision
@@ -106,8 +125,9 @@ async def _under_role_and_grant(
     actor, needed = scope.actor, Permission(tool.permission)
     if isinstance(decide_permission(actor.company_kind, actor.role, needed, actor.key_scopes), Denied):
         return PolicyDecision(Outcome.DENY, ("your_role_does_not_permit_it",))
-    # What a person granted is for what they ask for in their own session, not for a key of theirs.
-    if decision.outcome is not Outcome.ASK or tool.tool_class.is_sensitive or actor.key_id is not None:
+    # What a person granted is for what they ask for in their own session, not for a key or a schedule of theirs.
+    typed = attempt.run["origin"] == Origin.SESSION
+    if decision.outcome is not Outcome.ASK or tool.tool_class.is_sensitive or not typed:
         return decision
     accepted = policy.accept_arguments(tool, call.arguments or {})
     plain = None if accepted is None else policy.plain_arguments(accepted)

@@ -34,6 +34,7 @@ _SENTENCES = MappingProxyType(
         "not_in_your_words": "Your message does not name this",
         "nothing_names_what_is_meant": "Nothing in the call can be found in your message.",
         "done_before_in_this_run": "The same was already done in this run.",
+        "done_in_an_earlier_try": "An earlier try of this message has done the same, or may have.",
         "your_role_does_not_permit_it": "Your role does not permit this.",
         "granted_for_this_conversation": "You have granted calls like this for this conversation.",
         "asked_before": "You were asked about this already, so your answer decides.",

@@ -45,6 +45,11 @@ class ToolClass(StrEnum):
         """Whether a person must always be asked, whatever else speaks for the call."""
         return self in _SENSITIVE
 
+    @property
+    def reaches_outside(self) -> bool:
+        """Whether no transaction undoes what it does, so that one that was interrupted may have happened."""
+        return self in {ToolClass.EGRESS, ToolClass.EXECUTE}
+
 
 _SENSITIVE = frozenset({ToolClass.EXECUTE, ToolClass.MONEY, ToolClass.IDENTITY, ToolClass.PUBLISH, ToolClass.DESTROY})
 

@@ -53,6 +53,7 @@ class EventKind(StrEnum):
     RUN_STOPPED = "run_stopped"
     RUN_FINISHED = "run_finished"
     RUN_RECOVERED = "run_recovered"
+    RUN_CONTINUED = "run_continued"
 
 
 def may_become(state: RunState, target: RunState) -> bool:
@@ -98,6 +99,10 @@ class RunLimits:
         )
 
 
+MOST_CONTINUATIONS = 3
+"""How often a run that reached a limit may be given the same allowance again; the database holds to it too."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunUsage:
     """What a run has used so far, in the units of RunLimits. A child run's use counts into its parent's."""
@@ -132,7 +137,7 @@ class LimitReached:
     def public_text(self) -> str:
         """What the person reads."""
         words = self.name.replace("_", " ").replace("cost micros", "cost")
-        return f"This run reached its limit of {words}. Ask for less at once, or send another message to go on."
+        return f"This run reached its limit of {words}. Let it go on from here, or ask for less at once."
 
 
 def check(usage: RunUsage, limits: RunLimits) -> LimitReached | None:

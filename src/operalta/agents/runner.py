@@ -43,6 +43,7 @@ from operalta.workspace.files.file_store import FileStore
 LONGEST_ANSWER = 20_000
 MOST_ATTEMPTS = 100
 """How often a run is taken up, by workers that died and after approvals, before it is given up."""
+SHOWN_TRIES = 3
 log = structlog.get_logger(__name__)
 
 
@@ -104,12 +105,15 @@ class Runner:
                 raise ClaimLost
             attempt = Attempt(self.pool, self.registry, self.files, claim, run, agent, message["body"])
             attempt.earlier = _as_history(await store.earlier_messages(scope, run))
+            attempt.earlier += await _earlier_tries(scope, run, message["body"])
             attempt.memory = remember(await store.all_events(scope, claim.run_id))
             if attempt.memory.sequence == 0:
                 start = {"agent": agent["name"], "version": agent["version"], "route": run["route"]}
                 await attempt.event(scope, EventKind.RUN_STARTED, start)
                 await attempt.event(scope, EventKind.CONTEXT_GATHERED, await _context(attempt, scope))
                 await record(scope, Action.RUN_STARTED, "run", run["id"], agent=agent["slug"], route=run["route"])
+            elif run["continued"] > attempt.memory.continued:
+                await attempt.event(scope, EventKind.RUN_CONTINUED, {"times": run["continued"]})
             elif not attempt.memory.open_questions:
                 # Its worker may have died while a model was asked: nobody knows what came of that.
                 await end_requests(scope, attempt, "lost")
@@ -136,7 +140,7 @@ class Runner:
             return False
         reached = check(attempt.memory.usage, run_limits(attempt.agent["limits"], self.limits))
         if reached is not None:
-            await _fail(attempt, reached.public_text)
+            await _fail(attempt, reached.public_text, reached.name)
             return False
         if attempt.run["attempts"] > MOST_ATTEMPTS:
             await _fail(attempt, "This was tried too often. Send the message again, or ask for less at once.")
@@ -182,10 +186,10 @@ async def _answer(attempt: Attempt, text: str) -> None:
         await _end(attempt, scope, RunState.FINISHED)
 
 
-async def _fail(attempt: Attempt, text: str) -> None:
+async def _fail(attempt: Attempt, text: str, limit: str | None = None) -> None:
     async with attempt.scope() as scope:
         await attempt.event(scope, EventKind.RUN_FAILED, {"text": text})
-        await _end(attempt, scope, RunState.FAILED, text[:400])
+        await _end(attempt, scope, RunState.FAILED, text[:400], limit)
 
 
 _ENDS = {
@@ -195,10 +199,28 @@ _ENDS = {
 }
 
 
-async def _end(attempt: Attempt, scope: Scope, state: RunState, failure: str | None = None) -> None:
-    await store.set_status(scope, attempt.claim.run_id, state.value, failure)
+async def _end(
+    attempt: Attempt, scope: Scope, state: RunState, failure: str | None = None, limit: str | None = None
+) -> None:
+    await store.set_status(scope, attempt.claim.run_id, state.value, failure, limit)
     action, outcome = _ENDS[state]
     await record(scope, action, "run", attempt.claim.run_id, outcome)
+
+
+async def _earlier_tries(scope: Scope, run: Row, prompt: str) -> History:
+    """Return what came of the tries before this one, so that the model knows what is done and need not be done again.
+
+    A call whose outcome nobody knows is left out; whether it may be repeated, the judgement asks a person.
+    """
+    tries: list[History] = []
+    while run["retry_of"] is not None and len(tries) < SHOWN_TRIES:
+        earlier = await store.run(scope, run["retry_of"])
+        if earlier is None:
+            break
+        settled = remember(await store.all_events(scope, earlier["id"])).settled(prompt)
+        tries.insert(0, settled if len(settled) > 1 else [])
+        run = earlier
+    return [message for each in tries for message in each]
 
 
 def _as_history(said: list[Row]) -> History:

@@ -14,6 +14,7 @@ from operalta.agents.definitions import store as definition_store
 from operalta.agents.errors import ApprovalNotValid
 from operalta.agents.policy import ASKED_EACH_TIME
 from operalta.agents.registry import ToolClass
+from operalta.agents.rules import RunState
 from operalta.audit.rules import Action
 from operalta.audit.service import record
 from operalta.db.permission import require
@@ -39,7 +40,7 @@ class Posted:
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """A run as people see it."""
+    """A run as people see it. `waits_for` is the run before it in its conversation, while that is not over."""
 
     id: RunId
     conversation_id: ConversationId
@@ -49,6 +50,11 @@ class RunView:
     failure: str | None
     created_at: datetime
     finished_at: datetime | None
+    origin: str
+    retry_of: RunId | None
+    continued: int
+    limit_reached: str | None
+    waits_for: RunId | None
 
     @property
     def is_over(self) -> bool:
@@ -143,6 +149,7 @@ async def get_run(scope: Scope, run_id: UUID) -> RunView:
     row = await store.run(scope, run_id)
     if row is None:
         raise NotFound
+    ahead = await store.run_ahead_of(scope, run_id) if row["status"] == RunState.QUEUED else None
     return RunView(
         RunId(row["id"]),
         ConversationId(row["conversation_id"]),
@@ -152,6 +159,11 @@ async def get_run(scope: Scope, run_id: UUID) -> RunView:
         row["failure"],
         row["created_at"],
         row["finished_at"],
+        row["origin"],
+        row["retry_of"],
+        row["continued"],
+        row["limit_reached"],
+        ahead["id"] if ahead else None,
     )
 
 

@@ -22,7 +22,7 @@ from operalta.agents.journal import Attempt
 from operalta.agents.judgement import judge
 from operalta.agents.policy import Outcome, PolicyDecision
 from operalta.agents.reasons import explain
-from operalta.agents.registry import ToolClass, ToolDeclaration, ToolRun, UnknownTool
+from operalta.agents.registry import ToolDeclaration, ToolRun, UnknownTool
 from operalta.agents.rules import EventKind
 from operalta.agents.steps import CallResult, ToolCall, denied, failed, succeeded
 from operalta.agents.tool_functions import preview
@@ -39,7 +39,6 @@ from operalta.sandbox.exchange import EgressLine
 from operalta.terms.registry import upholds
 
 Result = TypeVar("Result")
-_OUTWARD = frozenset({ToolClass.EGRESS, ToolClass.EXECUTE})
 _INTERRUPTED = "This was interrupted and may have happened. It is not repeated by itself."
 _DOES_NOT_FIT = "The approval does not fit this call any more. Ask for it again."
 _CHANGED_SINCE = "What this would replace has changed since you were asked. Ask for it again."
@@ -190,7 +189,7 @@ async def _shown(attempt: Attempt, scope: Scope, accepted: _Accepted) -> tuple[s
 
 
 async def _carry_out(attempt: Attempt, accepted: _Accepted, approval: Row | None) -> None:
-    if accepted.tool.tool_class in _OUTWARD:
+    if accepted.tool.tool_class.reaches_outside:
         await _carry_out_outside(attempt, accepted, approval)
         return
     call = accepted.call

@@ -50,16 +50,18 @@ async def run(scope: Scope, run_id: UUID) -> Row | None:
     """Return one run."""
     return await scope.one(
         "SELECT company_id, id, conversation_id, message_id, agent_id, person_id, private_to, route, status, attempts,"
-        " stop_requested_at, created_at, started_at, finished_at, failure FROM agents.runs"
+        " stop_requested_at, created_at, started_at, finished_at, failure, queued_at, origin, schedule_id, retry_of,"
+        " continued, limit_reached, parent_run_id FROM agents.runs"
         " WHERE company_id = %(company)s AND id = %(id)s",
         {"company": scope.company, "id": run_id},
     )
 
 
 async def run_of_message(scope: Scope, message_id: UUID) -> Row | None:
-    """Return the run that a message made."""
+    """Return the run that a message made, not what repeats it."""
     return await scope.one(
-        "SELECT id, status FROM agents.runs WHERE company_id = %(company)s AND message_id = %(message)s",
+        "SELECT id, status FROM agents.runs WHERE company_id = %(company)s AND message_id = %(message)s"
+        " AND retry_of IS NULL",
         {"company": scope.company, "message": message_id},
     )
 
@@ -67,20 +69,48 @@ async def run_of_message(scope: Scope, message_id: UUID) -> Row | None:
 async def runs_of_conversation(scope: Scope, conversation_id: UUID) -> list[Row]:
     """Return the runs of a conversation, oldest first."""
     return await scope.all(
-        "SELECT id, message_id, agent_id, status, failure, created_at FROM agents.runs"
+        "SELECT id, message_id, agent_id, person_id, status, failure, created_at, queued_at, origin, retry_of, continued,"
+        " limit_reached, parent_run_id FROM agents.runs"
         " WHERE company_id = %(company)s AND conversation_id = %(conversation)s ORDER BY created_at LIMIT 500",
         {"company": scope.company, "conversation": conversation_id},
     )
 
 
-async def set_status(scope: Scope, run_id: UUID, status: str, failure: str | None = None) -> int:
-    """Move the run of the scope to `status`; a run that is over keeps its end."""
+async def set_status(
+    scope: Scope, run_id: UUID, status: str, failure: str | None = None, limit: str | None = None
+) -> int:
+    """Move the run of the scope to `status`; a run that is over keeps its end. `limit`: the one that it reached."""
     return await scope.execute(
-        "UPDATE agents.runs SET status = %(status)s, failure = %(failure)s,"
+        "UPDATE agents.runs SET status = %(status)s, failure = %(failure)s, limit_reached = %(limit)s,"
         " finished_at = CASE WHEN %(status)s IN ('finished', 'failed', 'stopped') THEN now() END"
         " WHERE company_id = %(company)s AND id = %(id)s AND status NOT IN ('finished', 'failed', 'stopped')",
-        {"company": scope.company, "id": run_id, "status": status, "failure": failure},
+        {"company": scope.company, "id": run_id, "status": status, "failure": failure, "limit": limit},
     )
+
+
+async def run_ahead_of(scope: Scope, run_id: UUID) -> Row | None:
+    """Return the run that a queued one of the same conversation waits for: the last of those before it."""
+    return await scope.one(
+        "SELECT ahead.id, ahead.status FROM agents.runs AS own JOIN agents.runs AS ahead"
+        " ON ahead.company_id = own.company_id AND ahead.conversation_id = own.conversation_id"
+        " WHERE own.company_id = %(company)s AND own.id = %(id)s AND own.status = 'queued' AND own.parent_run_id IS NULL"
+        " AND own.stop_requested_at IS NULL"
+        " AND ahead.parent_run_id IS NULL AND ahead.status IN ('queued', 'running', 'waiting_for_approval')"
+        " AND (ahead.queued_at, ahead.id) < (own.queued_at, own.id) ORDER BY ahead.queued_at DESC, ahead.id DESC LIMIT 1",
+        {"company": scope.company, "id": run_id},
+    )
+
+
+async def retry_run(scope: Scope, run_id: UUID, new_run: UUID) -> str:
+    """Make and queue another run for the message of one that failed or was stopped; return what came of it."""
+    row = await scope.one("SELECT agents.retry_run(%(run)s, %(new)s) AS came", {"run": run_id, "new": new_run})
+    return row["came"] if row else "none"
+
+
+async def continue_run(scope: Scope, run_id: UUID) -> str:
+    """Give a run that a limit ended the same allowance again, and queue it; return what came of it."""
+    row = await scope.one("SELECT agents.continue_run(%(run)s) AS came", {"run": run_id})
+    return row["came"] if row else "none"
 
 
 async def request_stop(scope: Scope, run_id: UUID) -> int:
@@ -258,15 +288,54 @@ async def message(scope: Scope, message_id: UUID) -> Row | None:
 
 
 async def earlier_messages(scope: Scope, run_row: Row) -> list[Row]:
-    """Return what was said in a run's conversation before its own message, oldest first."""
+    """Return what was said in a run's conversation before its own message, and answered to that, oldest first.
+
+    An answer may have come after the message: the run waited for it.
+    """
     return await scope.all(
-        "SELECT author_kind, body FROM (SELECT author_kind, body, created_at FROM workspace.messages"
-        " WHERE company_id = %(company)s AND conversation_id = %(conversation)s AND created_at < %(before)s AND id <> %(message)s"
-        " ORDER BY created_at DESC LIMIT 20) AS latest ORDER BY created_at",
+        """
+        SELECT author_kind, body FROM (
+            SELECT said.author_kind, said.body, said.created_at
+            FROM workspace.messages AS own JOIN workspace.messages AS said
+                ON said.company_id = own.company_id AND said.conversation_id = own.conversation_id
+            LEFT JOIN agents.runs AS answering ON answering.company_id = said.company_id AND answering.id = said.run_id
+            LEFT JOIN workspace.messages AS asked
+                ON asked.company_id = said.company_id AND asked.id = answering.message_id
+            WHERE own.company_id = %(company)s AND own.id = %(message)s
+              AND (CASE WHEN said.author_kind = 'agent' THEN asked.created_at < own.created_at
+                        AND answering.queued_at < %(queued)s
+                    ELSE said.created_at < own.created_at END)
+            ORDER BY said.created_at DESC LIMIT 20) AS latest
+        ORDER BY created_at
+        """,
+        {"company": scope.company, "message": run_row["message_id"], "queued": run_row["queued_at"]},
+    )
+
+
+async def done_before(scope: Scope, run_id: UUID, tool: str, arguments_sha256: str, *, failures_too: bool) -> bool:
+    """Tell whether one of the runs that this one repeats has done exactly this, or may have.
+
+    `failures_too`: one that has failed may have happened as well.
+    """
+    row = await scope.one(
+        """
+        WITH RECURSIVE line AS (
+            SELECT run.company_id, run.id, run.retry_of FROM agents.runs AS run
+            WHERE run.company_id = %(company)s AND run.id = %(run)s
+            UNION
+            SELECT earlier.company_id, earlier.id, earlier.retry_of
+            FROM line JOIN agents.runs AS earlier ON earlier.company_id = line.company_id AND earlier.id = line.retry_of
+        )
+        SELECT FROM line JOIN agents.tool_calls AS called ON called.company_id = line.company_id AND called.run_id = line.id
+        WHERE line.id <> %(run)s AND called.tool = %(tool)s AND called.arguments_sha256 = %(sha256)s
+          AND (%(failures_too)s OR coalesce(called.result ->> 'failed', 'false') <> 'true') LIMIT 1
+        """,
         {
             "company": scope.company,
-            "conversation": run_row["conversation_id"],
-            "before": run_row["created_at"],
-            "message": run_row["message_id"],
+            "run": run_id,
+            "tool": tool,
+            "sha256": arguments_sha256,
+            "failures_too": failures_too,
         },
     )
+    return row is not None

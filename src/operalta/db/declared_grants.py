@@ -96,10 +96,12 @@ WEB = Rights(
         "agents.model_requests": "SELECT",
         "agents.run_events": "SELECT",
         "agents.runs": (
-            "SELECT (agent_id, api_key_id, attempts, company_id, conversation_id, created_at, failure, finished_at, "
-            "id, message_id, parent_run_id, person_id, private_to, route, session_id, started_at, status, "
-            "stop_requested_at), UPDATE (stop_requested_at)"
+            "SELECT (agent_id, api_key_id, attempts, company_id, continued, conversation_id, created_at, due_at, "
+            "failure, finished_at, id, limit_reached, message_id, origin, parent_run_id, person_id, private_to, "
+            "queued_at, retry_of, route, schedule_id, session_id, started_at, status, stop_requested_at), "
+            "UPDATE (stop_requested_at)"
         ),
+        "agents.schedules": "SELECT",
         "agents.tool_calls": "SELECT",
         "assurance.evidence": "SELECT",
         "audit.events": (
@@ -193,7 +195,10 @@ WEB = Rights(
         ),
     },
     functions={
-        "agents": "allow_routes choose_route resume_run retire_agent start_run",
+        "agents": """
+            allow_routes choose_route continue_run keep_schedule remove_schedule resume_run retire_agent retry_run
+            run_schedule_now start_run switch_schedule
+        """,
         "audit": "append chain_state",
         "credentials": """
             begin_connection change_client change_integration change_webhook claim_refresh end_refresh
@@ -240,9 +245,10 @@ WORKER = Rights(
         ),
         "agents.run_events": "SELECT, INSERT (body, company_id, kind, private_to, run_id, sequence)",
         "agents.runs": (
-            "SELECT (agent_id, api_key_id, attempts, company_id, conversation_id, created_at, failure, finished_at, "
-            "id, message_id, parent_run_id, person_id, private_to, route, session_id, started_at, status, "
-            "stop_requested_at), UPDATE (failure, finished_at, status)"
+            "SELECT (agent_id, api_key_id, attempts, company_id, continued, conversation_id, created_at, due_at, "
+            "failure, finished_at, id, limit_reached, message_id, origin, parent_run_id, person_id, private_to, "
+            "queued_at, retry_of, route, schedule_id, session_id, started_at, status, stop_requested_at), "
+            "UPDATE (failure, finished_at, limit_reached, status)"
         ),
         "agents.tool_calls": (
             "SELECT, INSERT (arguments_sha256, call_id, company_id, private_to, run_id, tool), "

@@ -18,6 +18,7 @@ class Purpose(StrEnum):
     SEAL_AUDIT_LOG = "seal the audit log"
     REVOKE_CONNECTIONS = "tell providers of connections that ended"
     SEND_WEBHOOKS = "send webhooks"
+    BEGIN_SCHEDULES = "begin schedules that are due"
     SUPPORT = "help a person at the operator's hands"
 
 
@@ -28,6 +29,7 @@ class Trail(StrEnum):
     OF_TAKING = "the event of elevated.take_message, without which it does nothing"
     OF_REVOCATION = "an event of its own where it ends something, else those of elevated.take_revocation"
     OF_SENDING = "an event of its own where it gives up or switches off, else those of elevated.take_webhook"
+    OF_BEGINNING = "the event of elevated.begin_schedule, which follows in the same transaction"
     SEALED_TREE = "none: it makes the log's own tree, which `operalta audit verify` recomputes"
     NOTHING_READ = "none: it touches nobody's rows"
 
@@ -55,6 +57,7 @@ _OF_TAKEN_WEBHOOK = (
     "what take_webhook gave, with its claim and receipt; any other is refused, and of what somebody else took since the"
     " lines of the egress log alone are kept"
 )
+_OF_DUE_SCHEDULE = "what due_schedule gave; any other, and one that is not due at exactly that time, is refused"
 _OF_UNSEALED = "events that unsealed_events gave; an event that is sealed already, or is not there, is refused"
 _A_COMPANY = "a company that has a key; for any other there are no secrets, and nothing happens"
 _OF_THE_PAGE = "rows of the page before; a row that was written since, or is not there, stays as it is"
@@ -78,6 +81,9 @@ FLOWS: tuple[Flow, ...] = (
     Flow("take_webhook", Purpose.SEND_WEBHOOKS, _NO_IDS, Trail.OWN_EVENT),
     Flow("finish_webhook", Purpose.SEND_WEBHOOKS, _OF_TAKEN_WEBHOOK, Trail.OF_SENDING),
     Flow("forget_webhooks", Purpose.FORGET_EXPIRED, _NO_IDS, Trail.OWN_EVENT),
+    # ── Schedules ──
+    Flow("due_schedule", Purpose.BEGIN_SCHEDULES, _NO_IDS, Trail.OF_BEGINNING),
+    Flow("begin_schedule", Purpose.BEGIN_SCHEDULES, _OF_DUE_SCHEDULE, Trail.OWN_EVENT),
     # ── The sealing of the audit log ──
     Flow("begin_sealing", Purpose.SEAL_AUDIT_LOG, _NO_IDS, Trail.NOTHING_READ),
     Flow("last_head", Purpose.SEAL_AUDIT_LOG, _NO_IDS, Trail.NOTHING_READ),

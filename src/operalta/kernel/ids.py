@@ -20,6 +20,7 @@ ConversationId = NewType("ConversationId", UUID)
 MessageId = NewType("MessageId", UUID)
 RunId = NewType("RunId", UUID)
 ApprovalId = NewType("ApprovalId", UUID)
+ScheduleId = NewType("ScheduleId", UUID)
 ApiKeyId = NewType("ApiKeyId", UUID)
 RequestId = NewType("RequestId", UUID)
 

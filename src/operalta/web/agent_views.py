@@ -7,9 +7,13 @@ from uuid import UUID
 
 from operalta.agents.context.rules import Piece, Trust
 from operalta.agents.reasons import explain_all
+from operalta.agents.rules import MOST_CONTINUATIONS, RunLimits
 from operalta.agents.service import Approval, RunEvent
 from operalta.workspace.conversations.rules import Author, Message
 
+REPLYING = "Replying…"
+WAITS = "Waits for the run before it"
+_OPEN = frozenset({"queued", "running", "waiting_for_approval"})
 _SUMMARIES = {
     "memory_record": "Record in the company's memory",
     "memory_supersede": "Supersede an entry of the memory",
@@ -133,11 +137,21 @@ def conversation_messages(
     runs: Sequence[Mapping[str, Any]],
     steps: Mapping[UUID, Sequence[RunEvent]],
     agents: Mapping[UUID, str],
+    allowances: Mapping[UUID, int],
     company: str,
+    reader: UUID | None,
 ) -> list[dict[str, Any]]:
-    """Return the messages of a conversation, each answer with its run's tools and sources, and how other runs ended."""
+    """Return the messages of a conversation, each answer with its run's tools and sources, and how other runs ended.
+
+    `allowances` are the tool calls that a run of each agent may make. `reader` may try their own runs again, and let
+    them go on.
+    """
     answered = {message.run_id for message in said if message.run_id is not None}
-    by_message = {run["message_id"]: run for run in runs}
+    by_message: dict[UUID, list[Mapping[str, Any]]] = {}
+    for run in runs:
+        by_message.setdefault(run["message_id"], []).append(run)
+    repeated = {run["retry_of"] for run in runs}
+    by_id = {run["id"]: run for run in runs}
     agent_of_run = {run["id"]: agents.get(run["agent_id"], "Agent") for run in runs}
     shown: list[dict[str, Any]] = []
     for message in said:
@@ -146,14 +160,58 @@ def conversation_messages(
         events = steps.get(message.run_id, ()) if message.run_id is not None else ()
         cards, by = tool_cards(events), message.author.value
         one = _message(message.id, by, name, message.created_at, message.body, cards, None)
-        saw = f"/c/{company}/runs/{message.run_id}/context" if message.run_id else None
-        shown.append({**one, "citations": citations(events, company), "context_url": saw})
-        run = by_message.get(message.id)
-        if run is not None and run["id"] not in answered and run["status"] in {"failed", "stopped"}:
-            why = run["failure"] if run["status"] == "failed" else "This reply was stopped."
-            cards = tool_cards(steps.get(run["id"], ()))
-            shown.append(_message(run["id"], "agent", agent_of_run[run["id"]], run["created_at"], "", cards, why))
+        answering = by_id.get(message.run_id)
+        made = by_message.get(message.id, [])
+        shown.append(
+            one
+            | {
+                "citations": citations(events, company),
+                "usage": _usage(answering, cards, allowances) if answering else None,
+                "context_url": f"/c/{company}/runs/{message.run_id}/context" if message.run_id else None,
+                "is_scheduled": any(run["origin"] == "schedule" for run in made),
+            }
+        )
+        for run in made:
+            if run["id"] not in answered and run["status"] in {"failed", "stopped"}:
+                why = run["failure"] if run["status"] == "failed" else "This reply was stopped."
+                cards = tool_cards(steps.get(run["id"], ()))
+                one = _message(run["id"], "agent", agent_of_run[run["id"]], run["created_at"], "", cards, why)
+                ways = _ways_on(run, company) if run["person_id"] == reader and run["id"] not in repeated else {}
+                shown.append(one | ways | {"usage": _usage(run, cards, allowances)})
     return shown
+
+
+def runs_at_work(
+    runs: Sequence[Mapping[str, Any]], company: str, reader: UUID | None
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Return the last run that is not over, with its addresses, and the one that it waits for, if it waits."""
+    at_work = sorted(
+        (run for run in runs if run["status"] in _OPEN and run["parent_run_id"] is None),
+        key=lambda run: (run["queued_at"], run["id"]),
+    )
+    if not at_work:
+        return None, None
+    last = at_work[-1]
+    ahead = at_work[-2] if last["status"] == "queued" and len(at_work) > 1 else None
+    base = f"/c/{company}/runs/{last['id']}"
+    live = {"id": last["id"], "events_url": f"{base}/events", "stop_url": f"{base}/stop"}
+    if ahead is None:
+        return live | {"status": REPLYING}, None
+    why = "waits for an approval" if ahead["status"] == "waiting_for_approval" else "is not over yet"
+    stop = f"/c/{company}/runs/{ahead['id']}/stop" if ahead["person_id"] == reader else None
+    return live | {"status": WAITS}, {"text": f"{WAITS}, which {why}.", "stop_url": stop}
+
+
+def _ways_on(run: Mapping[str, Any], company: str) -> dict[str, str | None]:
+    base = f"/c/{company}/runs/{run['id']}"
+    goes_on = run["limit_reached"] is not None and run["continued"] < MOST_CONTINUATIONS
+    return {"retry_url": f"{base}/retry", "continue_url": f"{base}/continue" if goes_on else None}
+
+
+def _usage(run: Mapping[str, Any], cards: Sequence[object], allowances: Mapping[UUID, int]) -> str | None:
+    """Return how much of its allowance a run has used, where that is anything to speak of."""
+    allowed = allowances.get(run["agent_id"], RunLimits().tool_calls) * (run["continued"] + 1)
+    return f"{len(cards)} of {allowed} tool calls" if cards else None
 
 
 def _message(
@@ -171,4 +229,7 @@ def _message(
         "usage": None,
         "context_url": None,
         "failed": failed,
+        "retry_url": None,
+        "continue_url": None,
+        "is_scheduled": False,
     }

@@ -28,6 +28,8 @@ _NOTICES = {
     "connected": ("ok", "Connected."),
     "switched-on": ("ok", "Switched on."),
     "switched-off": ("ok", "Switched off, from now on."),
+    "paused": ("ok", "Paused, from now on."),
+    "resumed": ("ok", "Confirmed. It goes on at its next time."),
     "sent-again": ("ok", "It is sent again."),
     "verified": ("ok", "The address is verified. Sign in to go on."),
     "address-verified": ("ok", "Your address is verified."),

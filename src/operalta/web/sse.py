@@ -73,9 +73,13 @@ async def _followed(entry: CompanyEntry, run_id: UUID, after: int) -> AsyncGener
         except Refusal:
             yield "event: run_failed\ndata: " + json.dumps({"sequence": after + 1, "body": {"text": _ENDED}}) + "\n\n"
             return
+        if found and found[-1].kind in _LAST_KINDS and not run.is_over:
+            # It goes on after that, and says so in a moment.
+            found = found[:-1]
         for event in found:
             after, told = event.sequence, event.kind in _LAST_KINDS
-            yield _wire(event, drawn_from)
+            if not told or event is found[-1]:
+                yield _wire(event, drawn_from)
         if run.is_over and not found:
             if not told:
                 yield _end_of(run, after)

@@ -21,6 +21,7 @@ from operalta.web.api import (
     model_routes,
     openai,
     runs,
+    schedules,
     staff,
     tools,
     trust,
@@ -37,7 +38,8 @@ routers: tuple[APIRouter, ...] = (
     files.router,
 )
 routers += (audit.router, trust.router)
-routers += (agents.router, conversations.router, runs.router, approvals.router, tools.router)
+routers += (agents.router, conversations.router, runs.router, schedules.router)
+routers += (approvals.router, tools.router)
 routers += (api_keys.router,)
 routers += (webhooks.router, inbound_hooks.router)
 routers += (connections.router, integrations.router, model_routes.router)

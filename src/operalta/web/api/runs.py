@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import StreamingResponse
 
 from operalta.access.rules import Permission
-from operalta.agents import service
+from operalta.agents import going_on, service
 from operalta.agents.context.service import context_of_run
 from operalta.guard import rules
 from operalta.web import sse
@@ -19,6 +19,7 @@ from operalta.web.entry import CompanyEntry, InCompany
 router = APIRouter(prefix="/companies/{company}/runs", tags=["agents"], responses=REFUSALS)
 
 Reading = Annotated[CompanyEntry, Depends(InCompany(Permission.AGENTS_RUN, rules.READ))]
+Beginning = Annotated[CompanyEntry, Depends(InCompany(Permission.AGENTS_RUN, rules.CHAT))]
 Stopping = Annotated[CompanyEntry, Depends(InCompany(Permission.AGENTS_RUN, rules.WRITE))]
 _STREAM = {
     "description": "Server-sent events: `id` is the step's number, `event` its kind, `data` JSON with `body`. A stream "
@@ -29,7 +30,11 @@ _STREAM = {
 
 
 class Run(Shown):
-    """A run. `failure` is a sentence for people where it failed."""
+    """A run. `failure` is a sentence for people where it failed.
+
+    `limit_reached`: the limit that ended it, after which it can go on. `waits_for`: the run before it in the same
+    conversation, which has to be over first. `origin`: where the words of its message come from.
+    """
 
     id: UUID
     conversation_id: UUID
@@ -39,6 +44,11 @@ class Run(Shown):
     failure: str | None
     created_at: datetime
     finished_at: datetime | None
+    origin: Literal["session", "api_key", "schedule"]
+    retry_of: UUID | None
+    continued: int
+    limit_reached: str | None
+    waits_for: UUID | None
 
 
 @router.get("/{run_id}")
@@ -97,4 +107,22 @@ async def stop_run(entry: Stopping, run_id: UUID) -> Run:
     """Ask a run of one's own to stop. No tool is started after this; one that runs is let finish."""
     async with entry.scope() as scope:
         await service.stop_run(scope, run_id)
+        return Run.model_validate(await service.get_run(scope, run_id))
+
+
+@router.post("/{run_id}/retry", status_code=HTTPStatus.ACCEPTED)
+async def retry_run(entry: Beginning, run_id: UUID) -> Run:
+    """Try a run of one's own again that failed or was stopped; return the new one, which begins with the same message.
+
+    It is told what the earlier one did. What that did, or may have done, is not repeated without asking.
+    """
+    async with entry.scope() as scope:
+        return Run.model_validate(await service.get_run(scope, await going_on.retry_run(scope, run_id)))
+
+
+@router.post("/{run_id}/continue", status_code=HTTPStatus.ACCEPTED)
+async def continue_run(entry: Beginning, run_id: UUID) -> Run:
+    """Let a run of one's own go on that ended at a limit, with the same allowance again; at most three times."""
+    async with entry.scope() as scope:
+        await going_on.continue_run(scope, run_id)
         return Run.model_validate(await service.get_run(scope, run_id))

@@ -17,6 +17,7 @@ from operalta.web.pages import (
     memory,
     metrics,
     model_routes,
+    schedules,
     second_factor,
     staff,
     trust,
@@ -26,6 +27,7 @@ from operalta.web.pages import (
 
 routers = (entrance.router, second_factor.router, account.router, factors.router)
 routers += (companies.router, staff.router, chat.router, approvals.router, agents.router)
+routers += (schedules.router,)
 routers += (memory.router, metrics.router, files_bin.router, files.router, audit.router, trust.router)
 routers += (api_keys.router,)
 routers += (webhooks.router, webhooks_inbound.router)

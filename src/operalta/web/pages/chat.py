@@ -1,5 +1,6 @@
 """The chat: conversations, messages, and the live stream of a run."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
@@ -8,9 +9,11 @@ from fastapi import APIRouter, Depends, Form, Header, Query
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 
 from operalta.access.rules import Permission, permissions_of
-from operalta.agents import service
+from operalta.agents import going_on, service
 from operalta.agents.context.service import context_of_run
 from operalta.agents.definitions import service as definitions
+from operalta.agents.definitions.rules import Agent, run_limits
+from operalta.agents.rules import RunLimits
 from operalta.agents.service import Posted
 from operalta.db.scope import Scope
 from operalta.guard import rules
@@ -18,7 +21,14 @@ from operalta.kernel.errors import InvalidInput, Refusal
 from operalta.kernel.ids import ConversationId
 from operalta.tenancy.service import get_company
 from operalta.web import sse
-from operalta.web.agent_views import approval_card, context_piece, conversation_messages
+from operalta.web.agent_views import (
+    REPLYING,
+    WAITS,
+    approval_card,
+    context_piece,
+    conversation_messages,
+    runs_at_work,
+)
 from operalta.web.entry import CompanyEntry, InCompany
 from operalta.web.presentation import form_errors, frame, go_to, page
 from operalta.web.problems import status_of, wants_json
@@ -34,7 +44,6 @@ Text = Annotated[str, Form(max_length=40_000)]
 AgentChoice = Annotated[UUID | None, Form()]
 Search = Annotated[str, Query(max_length=200)]
 Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=8, max_length=200)]
-_OPEN = frozenset({"queued", "running", "waiting_for_approval"})
 
 
 @router.get("/c/{company}/chat")
@@ -67,18 +76,21 @@ async def write(
     return await _post(entry, conversation_id, text, agent_id, private=True, key=key)
 
 
-@router.post("/c/{company}/chat/{conversation_id}/retry")
-async def retry(entry: Writing, conversation_id: UUID) -> RedirectResponse:
-    """Ask again what was asked last."""
+@router.post("/c/{company}/runs/{run_id}/retry")
+async def retry(entry: Writing, run_id: UUID) -> RedirectResponse:
+    """Try a run again that failed or was stopped."""
     async with entry.scope() as scope:
-        said = await conversations.messages(scope, ConversationId(conversation_id))
-        mine = [
-            message for message in said.items if message.person_id == scope.actor.person_id and message.run_id is None
-        ]
-        if not mine:
-            raise InvalidInput("There is nothing of yours to ask again here.")
-        await service.post_message(scope, mine[-1].body, conversation_id=conversation_id)
-    return go_to(f"/c/{entry.company}/chat/{conversation_id}")
+        run = await service.get_run(scope, await going_on.retry_run(scope, run_id))
+    return go_to(f"/c/{entry.company}/chat/{run.conversation_id}")
+
+
+@router.post("/c/{company}/runs/{run_id}/continue")
+async def go_on(entry: Writing, run_id: UUID) -> RedirectResponse:
+    """Let a run go on that ended at a limit."""
+    async with entry.scope() as scope:
+        await going_on.continue_run(scope, run_id)
+        run = await service.get_run(scope, run_id)
+    return go_to(f"/c/{entry.company}/chat/{run.conversation_id}")
 
 
 @router.get("/c/{company}/runs/{run_id}/events")
@@ -137,6 +149,7 @@ async def _post(
                 private=private,
                 idempotency_key=key,
             )
+            run = await service.get_run(scope, posted.run_id)
     except InvalidInput as refusal:
         if wants_json(entry.request):
             raise
@@ -144,7 +157,8 @@ async def _post(
             return await _page(entry, scope, conversation_id, form={"text": text}, refusal=refusal)
     address = f"/c/{entry.company}/chat/{posted.conversation_id}"
     if wants_json(entry.request):
-        return JSONResponse({**_addresses(entry, posted), "conversation_url": address}, 202)
+        says = WAITS if run.waits_for else REPLYING
+        return JSONResponse({**_addresses(entry, posted), "conversation_url": address, "status": says}, 202)
     return go_to(address)
 
 
@@ -180,15 +194,14 @@ async def _page(
         "messages": [],
         "approvals": [],
         "live_run": None,
+        "ahead": None,
         "agents": [{"id": agent.id, "name": agent.name} for agent in agents],
         "agent_id": agents[0].id if agents else None,
         "limits": None,
         "form": form or {},
     }
     if conversation_id is not None:
-        context |= await _conversation(
-            entry, scope, ConversationId(conversation_id), {one.id: one.name for one in known}
-        )
+        context |= await _conversation(entry, scope, ConversationId(conversation_id), known)
     errors = form_errors(refusal) if refusal else []
     built = await frame(entry.request, scope, nav="chat", errors=errors)
     status = status_of(refusal) if refusal else HTTPStatus.OK
@@ -196,13 +209,15 @@ async def _page(
 
 
 async def _conversation(
-    entry: CompanyEntry, scope: Scope, conversation_id: ConversationId, agents: dict[Any, str]
+    entry: CompanyEntry, scope: Scope, conversation_id: ConversationId, known: Sequence[Agent]
 ) -> dict[str, Any]:
+    agents: dict[UUID, str] = {one.id: one.name for one in known}
+    allowances: dict[UUID, int] = {one.id: run_limits(one.limits, RunLimits()).tool_calls for one in known}
     here = await conversations.get(scope, conversation_id)
     said = await conversations.messages(scope, conversation_id)
     runs = await service.runs_of_conversation(scope, conversation_id)
     steps = await service.steps_of_conversation(scope, conversation_id)
-    live = next((run for run in reversed(runs) if run["status"] in _OPEN), None)
+    live, ahead = runs_at_work(runs, entry.company, scope.actor.person_id)
     held = permissions_of(scope.actor.company_kind, scope.actor.role)
     waiting = (
         await service.list_approvals(scope, waiting=True, conversation_id=conversation_id)
@@ -210,16 +225,18 @@ async def _conversation(
         else ()
     )
     company = await get_company(scope)
-    base = f"/c/{entry.company}/runs/{live['id']}" if live else ""
     shown = {"id": here.id, "title": here.title}
     return {
         "conversation": {**shown, "is_private": here.private_to is not None},
-        "messages": conversation_messages(said.items, runs, steps, agents, entry.company),
+        "messages": conversation_messages(
+            said.items, runs, steps, agents, allowances, entry.company, scope.actor.person_id
+        ),
         # The stream of the run that is followed brings its cards, but only to browsers with script.
         "approvals": [
             {**approval_card(each, company.name, shown), "is_streamed": live is not None and each.run_id == live["id"]}
             for each in waiting
         ],
-        "live_run": {"id": live["id"], "events_url": f"{base}/events", "stop_url": f"{base}/stop"} if live else None,
+        "live_run": live,
+        "ahead": ahead,
         "agent_id": runs[-1]["agent_id"] if runs else next(iter(agents), None),
     }

@@ -168,7 +168,7 @@ function finish(run, words) {
   say(words);
 }
 
-function watch(eventsUrl, stopUrl) {
+function watch(eventsUrl, stopUrl, words) {
   const element = document.createElement("div");
   element.className = "reply";
   live.append(element);
@@ -177,7 +177,7 @@ function watch(eventsUrl, stopUrl) {
   stopForm.action = stopUrl;
   stopForm.hidden = false;
   live.setAttribute("aria-busy", "true");
-  say("Replying…");
+  say(words);
   for (const [kind, handle] of Object.entries(handlers)) {
     run.source.addEventListener(kind, ({ data }) => {
       const event = JSON.parse(data);
@@ -226,7 +226,7 @@ async function send() {
     if (new URL(result.conversation_url, location.href).pathname !== location.pathname) return location.assign(result.conversation_url);
     settle(input.value);
     input.value = "";
-    watch(result.events_url, result.stop_url);
+    watch(result.events_url, result.stop_url, result.status);
   } catch {
     say("That could not be sent. Check the connection and try again; it is not sent twice.", true);
   } finally {
@@ -259,4 +259,4 @@ document.addEventListener("keydown", (event) => {
 });
 
 messages.scrollTop = messages.scrollHeight;
-if (live.dataset.events) watch(live.dataset.events, live.dataset.stop);
+if (live.dataset.events) watch(live.dataset.events, live.dataset.stop, status.textContent);

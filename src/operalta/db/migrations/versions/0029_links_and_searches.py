@@ -3,7 +3,7 @@
 from operalta.db.migrations.script import run
 
 revision = "0029"
-down_revision = "0026"
+down_revision = "0027"
 
 
 def upgrade() -> None:

@@ -100,7 +100,8 @@ BEGIN
         LEFT JOIN credentials.api_keys AS key ON key.company_id = running.company_id AND key.id = running.api_key_id
             AND key.revoked_at IS NULL AND key.expires_at > now()
         WHERE running.id = run AND running.claim_digest = sha256(convert_to(secret, 'UTF8'))
-          AND running.claim_expires_at > now() AND (running.api_key_id IS NULL OR key.id IS NOT NULL);
+          AND running.claim_expires_at > now() AND (running.api_key_id IS NULL OR key.id IS NOT NULL)
+          AND NOT identity.is_revoked(running.session_id, running.person_id, running.created_at);
     IF found.person_id IS NULL THEN
         RETURN;
     END IF;

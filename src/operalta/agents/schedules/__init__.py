@@ -1,0 +1,1 @@
+"""Schedules: runs that begin by themselves, at times of their owner's own clock."""
