@@ -98,7 +98,7 @@ def work() -> list[Sample]:
     ]
 
     def message(author: str, name: str, text: str, **more: object) -> Context:
-        extras: Context = {"tool_calls": [], "citations": [], "artifacts": [], "is_scheduled": False}
+        extras: Context = {"tool_calls": [], "citations": [], "artifacts": [], "is_scheduled": False, "helpers": []}
         extras |= dict.fromkeys(("usage", "failed", "context_url", "retry_url", "continue_url"))
         return {
             "id": str(new_id()),
@@ -123,6 +123,7 @@ def work() -> list[Sample]:
             tool_calls=calls,
             citations=[{"label": "Decision: yearly billing", "href": "#"}, {"label": "Churn", "href": "#"}],
             context_url="#",
+            helpers=[{"name": "Scribe", "state": "finished", "tool_calls": calls[:1]}],
             artifacts=[{"name": "churn-2026.csv", "href": "#", "size": 1843}],
             usage="2 of 50 tool calls, 3,104 tokens",
         ),

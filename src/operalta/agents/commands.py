@@ -135,6 +135,13 @@ def _successor(rest: str) -> Mapping[str, JsonValue] | None:
     return {"record": record, "title": title, "body": body}
 
 
+def _task(rest: str) -> Mapping[str, JsonValue] | None:
+    agent, bar, task = (part.strip() for part in rest.partition("|"))
+    if not bar or _one_line(agent, LONGEST_SLUG) is None or not 0 < len(task) <= LONGEST_BODY:
+        return None
+    return {"agent": agent, "task": task}
+
+
 def _tie(rest: str) -> Mapping[str, JsonValue] | None:
     record, *relation, other = rest.split() if len(rest.split()) > 2 else ("", "")  # noqa: PLR2004 - two and between
     if not len(record) == len(other) == LENGTH_OF_ID or " ".join(relation) not in tuple(Relation):
@@ -235,6 +242,9 @@ COMMANDS: Mapping[str, CommandForm] = MappingProxyType(
             "/said words", "Search the conversations", "conversation_search", _single("query", LONGEST_QUERY)
         ),
         "fetch": CommandForm("/fetch https://…", "Fetch a web page", "web_fetch", _single("url", LONGEST_URL)),
+        "delegate": CommandForm(
+            "/delegate agent | task", "Hand a task to another agent, and quote its answer", "delegate", _task
+        ),
         "run": CommandForm(
             "/run command", "Run a command in the sandbox", "shell_run", _single("command", LONGEST_COMMAND)
         ),

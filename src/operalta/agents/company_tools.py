@@ -265,8 +265,8 @@ COMPANY_TOOLS: tuple[ToolDeclaration, ...] = (
     ToolDeclaration(
         name="delegate",
         title="Delegate to another agent",
-        purpose="Give a task to another agent of this company. It may do no more than you may.",
-        tool_class=ToolClass.WRITE_SHARED,
+        purpose="Give a task to another agent of this company and wait for its answer. It may do no more than you may.",
+        tool_class=ToolClass.DELEGATE,
         permission="agents:run",
         arguments=Delegate,
         sinks={"agent": SinkType.RECORD, "task": SinkType.BODY},

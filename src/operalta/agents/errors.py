@@ -23,6 +23,14 @@ class RegionNotAllowed(NotAllowed):
     """The company does not allow the region of this model route. Choose another one, or have the region allowed."""
 
 
+class NoSuchAgent(NotFound):
+    """There is no such agent in this company. Name one by its short name, as the list of agents shows it."""
+
+
+class CannotDelegate(Conflict):
+    """This run hands nothing on any more."""
+
+
 class LastAgent(Conflict):
     """This is the last agent of the company. Make or bring back another one first."""
 

@@ -21,7 +21,7 @@ class RunMemory:
     decided about each call last; `passed` the call keys that passed without a card, and `own_space` the calls that
     passed as own space, both by call id; `context` what it was told beside the message; `open_questions` the calls
     that a person is asked about. `usage` counts from the last time that the run was given an allowance, of which there
-    were `continued` besides the first.
+    were `continued` besides the first. `children_ended` are the runs that it began and was told the end of.
     """
 
     sequence: int = 0
@@ -34,6 +34,7 @@ class RunMemory:
     context: tuple[Piece, ...] = ()
     usage: RunUsage = field(default_factory=RunUsage)
     continued: int = 0
+    children_ended: set[str] = field(default_factory=set[str])
 
     def take(self, kind: EventKind, body: dict[str, Any], sequence: int) -> None:
         """Take in one event."""
@@ -46,6 +47,10 @@ class RunMemory:
                 self.usage = self.usage.plus(
                     RunUsage(steps=1, tokens=int(body.get("tokens", 0)), cost_micros=int(body.get("cost_micros", 0)))
                 )
+            case EventKind.CHILD_ENDED:
+                used = {name: int(body.get(name, 0)) for name in ("steps", "tool_calls", "tokens", "cost_micros")}
+                self.usage = self.usage.plus(RunUsage(**used))
+                self.children_ended.add(body["run_id"])
             case EventKind.TOOL_ASKED:
                 self.usage = self.usage.plus(RunUsage(tool_calls=1))
             case EventKind.RUN_CONTINUED:

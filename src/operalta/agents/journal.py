@@ -26,6 +26,8 @@ from operalta.db.scope import Row, Scope, open_run_scope
 from operalta.terms.registry import upholds
 from operalta.workspace.files.file_store import FileStore
 
+_STRICTNESS = (Outcome.ALLOW, Outcome.ASK, Outcome.DENY)
+
 
 class Stopped(Exception):  # noqa: N818 - a way out of the loop, no error
     """The person wants the run to stop."""
@@ -33,7 +35,11 @@ class Stopped(Exception):  # noqa: N818 - a way out of the loop, no error
 
 @dataclass(slots=True)
 class Attempt:
-    """What one attempt at a run works with. `run`, `agent`, `prompt` and `earlier` are as read when it began."""
+    """What one attempt at a run works with. `run`, `prompt` and `earlier` are as read when it began.
+
+    `agent` is as it was at the last step. `above` is what is decided about tools for the agents of the runs that
+    it comes from.
+    """
 
     pool: Pool
     registry: ToolRegistry
@@ -44,6 +50,7 @@ class Attempt:
     prompt: str
     earlier: History = field(default_factory=History)
     memory: RunMemory = field(default_factory=RunMemory)
+    above: tuple[Mapping[str, str], ...] = ()
 
     @asynccontextmanager
     async def scope(self) -> AsyncGenerator[Scope]:
@@ -53,8 +60,10 @@ class Attempt:
 
     @property
     def settings(self) -> Mapping[str, str]:
-        """What the agent is set to do with each tool that it has."""
-        return cast("Mapping[str, str]", self.agent["tools"])
+        """What is to be done with each tool that it has, and that every agent has for whom it works: the strictest."""
+        line = (cast("Mapping[str, str]", self.agent["tools"]), *self.above)
+        shared = set(line[0]).intersection(*line[1:])
+        return {name: max((tools[name] for tools in line), key=_STRICTNESS.index) for name in shared}
 
     @property
     def granted(self) -> frozenset[str]:

@@ -208,9 +208,13 @@ def _ask(*reasons: str) -> PolicyDecision:
     return PolicyDecision(Outcome.ASK, reasons)
 
 
+# Who is handed a task reads what this run may read; what it would change is judged anew, its task vouching for nothing.
+_PASSING = {ToolClass.READ: "internal_read", ToolClass.DELEGATE: "works_within_your_rights"}
+
+
 def _judge(tool: ToolDeclaration, arguments: Mapping[str, JsonValue], context: DecisionContext) -> PolicyDecision:
-    if tool.tool_class is ToolClass.READ:
-        return _allow("internal_read")
+    if tool.tool_class in _PASSING:
+        return _allow(_PASSING[tool.tool_class])
     if tool.asks_each_time(arguments):
         return _ask(ASKED_EACH_TIME)
     if is_typed_command(tool, arguments, context.words):

@@ -27,6 +27,7 @@ _SENTENCES = MappingProxyType(
         "undeclared": "Nothing says what this argument is",
         "more_than_an_address_would_leave": "More than an address would leave the company.",
         "address_not_in_your_words": "You did not write out this whole address yourself.",
+        "works_within_your_rights": "The other agent may do no more than this one.",
         "not_asked_for": "Nothing in your message plainly asks for this.",
         "own_space_used_up": "This run has already written several notes.",
         "text_not_in_your_words": "This text is not word for word yours",

@@ -31,6 +31,7 @@ class ToolClass(StrEnum):
     """What a tool does to the world, declared by its author."""
 
     READ = "read"
+    DELEGATE = "delegate"
     WRITE_OWN = "write_own"
     WRITE_SHARED = "write_shared"
     EGRESS = "egress"

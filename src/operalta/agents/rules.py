@@ -49,6 +49,8 @@ class EventKind(StrEnum):
     TOOL_OUTPUT = "tool_output"
     TOOL_RESULT = "tool_result"
     ANSWER = "answer"
+    CHILD_BEGUN = "child_begun"
+    CHILD_ENDED = "child_ended"
     RUN_FAILED = "run_failed"
     RUN_STOPPED = "run_stopped"
     RUN_FINISHED = "run_finished"

@@ -18,6 +18,7 @@ from operalta.agents.context.assembly import gather
 from operalta.agents.context.rules import gathered
 from operalta.agents.definitions import store as definition_store
 from operalta.agents.definitions.rules import run_limits
+from operalta.agents.delegation import some_are_over
 from operalta.agents.dispatch import Claim, Dispatcher
 from operalta.agents.history import remember
 from operalta.agents.journal import Attempt, Stopped, run_scope
@@ -103,9 +104,12 @@ class Runner:
             message = await store.message(scope, run["message_id"]) if run else None
             if run is None or agent is None or message is None:
                 raise ClaimLost
-            attempt = Attempt(self.pool, self.registry, self.files, claim, run, agent, message["body"])
-            attempt.earlier = _as_history(await store.earlier_messages(scope, run))
-            attempt.earlier += await _earlier_tries(scope, run, message["body"])
+            prompt = run["task"] or message["body"]
+            attempt = Attempt(self.pool, self.registry, self.files, claim, run, agent, prompt)
+            await _read_line(scope, attempt)
+            if run["parent_run_id"] is None:
+                attempt.earlier = _as_history(await store.earlier_messages(scope, run))
+                attempt.earlier += await _earlier_tries(scope, run, message["body"])
             attempt.memory = remember(await store.all_events(scope, claim.run_id))
             if attempt.memory.sequence == 0:
                 start = {"agent": agent["name"], "version": agent["version"], "route": run["route"]}
@@ -129,6 +133,7 @@ class Runner:
             await attempt.stop_if_wanted(scope)
             # What people change about the agent holds from the next step on, and a retired one does nothing more.
             attempt.agent = await definition_store.agent(scope, attempt.run["agent_id"]) or attempt.agent
+            await _read_line(scope, attempt)
         if attempt.agent["retired_at"] is not None:
             raise Stopped
         history = attempt.memory.history(attempt.prompt, attempt.agent["instructions"], attempt.earlier)
@@ -157,8 +162,16 @@ class Runner:
         if waits:
             async with attempt.scope() as scope:
                 await attempt.stop_if_wanted(scope)
+                if await some_are_over(scope, attempt.claim.run_id, frozenset(attempt.memory.children_ended)):
+                    return True
                 await store.set_status(scope, attempt.claim.run_id, RunState.WAITING_FOR_APPROVAL)
         return not waits
+
+
+async def _read_line(scope: Scope, attempt: Attempt) -> None:
+    """Read what the agents of the runs above are held to now; a run that comes from none needs no look."""
+    if attempt.run["parent_run_id"] is not None:
+        attempt.above = tuple(await store.tools_above(scope))
 
 
 async def _context(attempt: Attempt, scope: Scope) -> dict[str, Any]:
@@ -180,7 +193,8 @@ async def _answer(attempt: Attempt, text: str) -> None:
     kept = text[:LONGEST_ANSWER]
     async with attempt.scope() as scope:
         await attempt.stop_if_wanted(scope)
-        await add_agent_message(scope, ConversationId(attempt.run["conversation_id"]), kept)
+        if attempt.run["parent_run_id"] is None:
+            await add_agent_message(scope, ConversationId(attempt.run["conversation_id"]), kept)
         await attempt.event(scope, EventKind.ANSWER, {"text": kept})
         await attempt.event(scope, EventKind.RUN_FINISHED, {})
         await _end(attempt, scope, RunState.FINISHED)

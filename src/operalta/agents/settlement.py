@@ -12,17 +12,18 @@ from typing import Any, TypeVar, cast
 import psycopg
 from psycopg.types.json import Jsonb
 
-from operalta.agents import policy, store
+from operalta.agents import delegation, policy, store
 from operalta.agents.approvals import rules as approval_rules
 from operalta.agents.approvals import store as approval_store
 from operalta.agents.canonical import JsonValue
+from operalta.agents.company_tools import Delegate
 from operalta.agents.dispatch import Claim
 from operalta.agents.errors import CannotBeShown
 from operalta.agents.journal import Attempt
 from operalta.agents.judgement import judge
 from operalta.agents.policy import Outcome, PolicyDecision
 from operalta.agents.reasons import explain
-from operalta.agents.registry import ToolDeclaration, ToolRun, UnknownTool
+from operalta.agents.registry import ToolClass, ToolDeclaration, ToolRun, UnknownTool
 from operalta.agents.rules import EventKind
 from operalta.agents.steps import CallResult, ToolCall, denied, failed, succeeded
 from operalta.agents.tool_functions import preview
@@ -71,8 +72,7 @@ async def settle(attempt: Attempt, call: ToolCall) -> bool:
     typed = "typed_as_a_command" in decision.reasons
     accepted = _Accepted(call, tool, arguments, plain, _propose(attempt, tool, plain), typed)
     if decision.outcome is Outcome.ALLOW:
-        await _carry_out(attempt, accepted, None)
-        return True
+        return await _carry_out(attempt, accepted, None)
     return await _settle_by_approval(attempt, accepted, decision)
 
 
@@ -88,8 +88,7 @@ async def _settle_by_approval(attempt: Attempt, accepted: _Accepted, decision: P
         return False
     refusal = _refused(approval)
     if refusal is None:
-        await _carry_out(attempt, accepted, approval)
-        return True
+        return await _carry_out(attempt, accepted, approval)
     async with attempt.scope() as scope:
         if approval["decision"] is None:
             await record(scope, Action.APPROVAL_EXPIRED, "approval", approval["id"], tool=accepted.tool.name)
@@ -188,10 +187,41 @@ async def _shown(attempt: Attempt, scope: Scope, accepted: _Accepted) -> tuple[s
         raise CannotBeShown(refusal.public_text) from refusal
 
 
-async def _carry_out(attempt: Attempt, accepted: _Accepted, approval: Row | None) -> None:
+async def _carry_out(attempt: Attempt, accepted: _Accepted, approval: Row | None) -> bool:
+    """Do what was asked for. False: another agent is at it, and this one waits."""
+    if accepted.tool.tool_class is ToolClass.DELEGATE:
+        return await _hand_over(attempt, accepted, approval)
     if accepted.tool.tool_class.reaches_outside:
         await _carry_out_outside(attempt, accepted, approval)
-        return
+    else:
+        await _carry_out_here(attempt, accepted, approval)
+    return True
+
+
+async def _hand_over(attempt: Attempt, accepted: _Accepted, approval: Row | None) -> bool:
+    """Begin the run of another agent, once, or tell what came of it. False while it is at work."""
+    call = accepted.call
+    async with attempt.scope() as scope:
+        child = await store.child_of_call(scope, attempt.run["id"], call.call_id)
+        if child is not None:
+            if not delegation.is_over(child):
+                return False
+            given, used = await delegation.outcome(scope, child, call.call_id)
+            await attempt.event(scope, EventKind.CHILD_ENDED, used)
+            await _finish(attempt, scope, accepted, succeeded(call, given), approval)
+            return True
+        if not await _begin(attempt, scope, accepted, approval):
+            return True
+        try:
+            begun = await delegation.begin(scope, cast("Delegate", accepted.arguments), call.call_id)
+        except Refusal as refusal:
+            await _finish(attempt, scope, accepted, failed(call, refusal.public_text), approval)
+            return True
+        await attempt.event(scope, EventKind.CHILD_BEGUN, begun)
+        return False
+
+
+async def _carry_out_here(attempt: Attempt, accepted: _Accepted, approval: Row | None) -> None:
     call = accepted.call
     async with attempt.scope() as scope:
         if not await _begin(attempt, scope, accepted, approval):

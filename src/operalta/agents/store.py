@@ -34,6 +34,26 @@ async def directories_of_run(scope: Scope) -> list[list[str] | None]:
     return [row["directories"] for row in rows]
 
 
+async def tools_above(scope: Scope) -> list[dict[str, str]]:
+    """Return what is decided about the tools of the agents of the runs that the scope's run comes from."""
+    rows = await scope.all(
+        """
+        WITH RECURSIVE line AS (
+            SELECT run.company_id, run.agent_id, run.parent_run_id FROM agents.runs AS run
+            WHERE run.company_id = %(company)s AND run.id = %(run)s
+            UNION
+            SELECT parent.company_id, parent.agent_id, parent.parent_run_id
+            FROM line JOIN agents.runs AS parent
+                ON parent.company_id = line.company_id AND parent.id = line.parent_run_id
+        )
+        SELECT agent.tools FROM line JOIN agents.agents AS agent
+            ON agent.company_id = line.company_id AND agent.id = line.agent_id
+        """,
+        {"company": scope.company, "run": scope.actor.run_id},
+    )
+    return [row["tools"] for row in rows]
+
+
 # ── Runs ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -51,7 +71,7 @@ async def run(scope: Scope, run_id: UUID) -> Row | None:
     return await scope.one(
         "SELECT company_id, id, conversation_id, message_id, agent_id, person_id, private_to, route, status, attempts,"
         " stop_requested_at, created_at, started_at, finished_at, failure, queued_at, origin, schedule_id, retry_of,"
-        " continued, limit_reached, parent_run_id FROM agents.runs"
+        " continued, limit_reached, parent_run_id, task FROM agents.runs"
         " WHERE company_id = %(company)s AND id = %(id)s",
         {"company": scope.company, "id": run_id},
     )
@@ -61,7 +81,7 @@ async def run_of_message(scope: Scope, message_id: UUID) -> Row | None:
     """Return the run that a message made, not what repeats it."""
     return await scope.one(
         "SELECT id, status FROM agents.runs WHERE company_id = %(company)s AND message_id = %(message)s"
-        " AND retry_of IS NULL",
+        " AND retry_of IS NULL AND parent_run_id IS NULL",
         {"company": scope.company, "message": message_id},
     )
 
@@ -74,6 +94,35 @@ async def runs_of_conversation(scope: Scope, conversation_id: UUID) -> list[Row]
         " WHERE company_id = %(company)s AND conversation_id = %(conversation)s ORDER BY created_at LIMIT 500",
         {"company": scope.company, "conversation": conversation_id},
     )
+
+
+async def start_child_run(scope: Scope, child: UUID, agent_id: UUID, task: str, call_id: str) -> str:
+    """Make and queue a run for a call of the scope's run; return what came of it, as the database says."""
+    row = await scope.one(
+        "SELECT agents.start_child_run(%(child)s, %(agent)s, %(task)s, %(call)s) AS came",
+        {"child": child, "agent": agent_id, "task": task, "call": call_id},
+    )
+    return row["came"] if row else "refused"
+
+
+async def child_of_call(scope: Scope, run_id: UUID, call_id: str) -> Row | None:
+    """Return the run that a call of `run_id` began."""
+    return await scope.one(
+        "SELECT child.id, child.status, child.failure, agent.name AS agent_name FROM agents.runs AS child"
+        " JOIN agents.agents AS agent ON agent.company_id = child.company_id AND agent.id = child.agent_id"
+        " WHERE child.company_id = %(company)s AND child.parent_run_id = %(run)s AND child.parent_call_id = %(call)s",
+        {"company": scope.company, "run": run_id, "call": call_id},
+    )
+
+
+async def children_over(scope: Scope, run_id: UUID) -> list[UUID]:
+    """Return the runs that a run began and that have come to their end."""
+    rows = await scope.all(
+        "SELECT id FROM agents.runs WHERE company_id = %(company)s AND parent_run_id = %(run)s"
+        " AND status IN ('finished', 'failed', 'stopped')",
+        {"company": scope.company, "run": run_id},
+    )
+    return [row["id"] for row in rows]
 
 
 async def set_status(

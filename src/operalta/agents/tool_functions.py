@@ -18,6 +18,7 @@ from operalta.agents.company_tools import (
     WebFetch,
     company_registry,
 )
+from operalta.agents.delegation import never_called
 from operalta.agents.integration_tools import (
     NOT_WIRED,
     IntegrationRequest,
@@ -79,6 +80,7 @@ def bound_registry(
     registry.bind("files_delete", work.files_delete)
     registry.bind("web_fetch", work.web_fetch)
     registry.bind("shell_run", work.shell_run)
+    registry.bind("delegate", never_called)
     for name, run in knowledge_tools.functions().items():
         registry.bind(name, run)
     if integrations is not None:
@@ -106,7 +108,6 @@ def _mark_what_is_absent(registry: ToolRegistry, shell: ShellState) -> None:
         registry.mark_present("shell_run")
     else:
         registry.mark_absent("shell_run", shell.reason)
-    registry.mark_absent("delegate", "Handing tasks to other agents is not part of this release.")
 
 
 async def preview(store: FileStore, scope: Scope, arguments: object) -> tuple[str | None, str | None]:

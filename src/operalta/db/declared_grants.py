@@ -97,8 +97,9 @@ WEB = Rights(
         "agents.run_events": "SELECT",
         "agents.runs": (
             "SELECT (agent_id, api_key_id, attempts, company_id, continued, conversation_id, created_at, due_at, "
-            "failure, finished_at, id, limit_reached, message_id, origin, parent_run_id, person_id, private_to, "
-            "queued_at, retry_of, route, schedule_id, session_id, started_at, status, stop_requested_at), "
+            "failure, finished_at, id, limit_reached, message_id, origin, parent_call_id, parent_run_id, person_id, "
+            "private_to, queued_at, retry_of, route, schedule_id, session_id, started_at, status, stop_requested_at, "
+            "task), "
             "UPDATE (stop_requested_at)"
         ),
         "agents.schedules": "SELECT",
@@ -246,8 +247,9 @@ WORKER = Rights(
         "agents.run_events": "SELECT, INSERT (body, company_id, kind, private_to, run_id, sequence)",
         "agents.runs": (
             "SELECT (agent_id, api_key_id, attempts, company_id, continued, conversation_id, created_at, due_at, "
-            "failure, finished_at, id, limit_reached, message_id, origin, parent_run_id, person_id, private_to, "
-            "queued_at, retry_of, route, schedule_id, session_id, started_at, status, stop_requested_at), "
+            "failure, finished_at, id, limit_reached, message_id, origin, parent_call_id, parent_run_id, person_id, "
+            "private_to, queued_at, retry_of, route, schedule_id, session_id, started_at, status, stop_requested_at, "
+            "task), "
             "UPDATE (failure, finished_at, limit_reached, status)"
         ),
         "agents.tool_calls": (
@@ -301,6 +303,7 @@ WORKER = Rights(
         ),
     },
     functions={
+        "agents": "start_child_run",
         "audit": "append",
         "credentials": """
             claim_refresh end_refresh hold_company_key hold_key_of_refresh keep_secret note_drift note_integration

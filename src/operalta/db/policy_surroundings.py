@@ -12,6 +12,8 @@ TRIGGERS = frozenset(
         ("agents.agents", "keep_first_version"),
         ("agents.agents", "keep_version"),
         ("agents.run_events", "announce"),
+        ("agents.runs", "stop_child_runs"),
+        ("agents.runs", "wake_parent_run"),
         ("agents.runs", "begin_next_run"),
         ("audit.events", "deliver_event"),
         ("identity.passwords", "end_revoked_work"),

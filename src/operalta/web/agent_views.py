@@ -148,8 +148,12 @@ def conversation_messages(
     """
     answered = {message.run_id for message in said if message.run_id is not None}
     by_message: dict[UUID, list[Mapping[str, Any]]] = {}
+    below: dict[UUID, list[Mapping[str, Any]]] = {}
     for run in runs:
-        by_message.setdefault(run["message_id"], []).append(run)
+        if run["parent_run_id"] is None:
+            by_message.setdefault(run["message_id"], []).append(run)
+        else:
+            below.setdefault(run["parent_run_id"], []).append(run)
     repeated = {run["retry_of"] for run in runs}
     by_id = {run["id"]: run for run in runs}
     agent_of_run = {run["id"]: agents.get(run["agent_id"], "Agent") for run in runs}
@@ -169,6 +173,9 @@ def conversation_messages(
                 "usage": _usage(answering, cards, allowances) if answering else None,
                 "context_url": f"/c/{company}/runs/{message.run_id}/context" if message.run_id else None,
                 "is_scheduled": any(run["origin"] == "schedule" for run in made),
+                "helpers": [_helper(run, agent_of_run, steps) for run in below.get(message.run_id, ())]
+                if message.run_id
+                else [],
             }
         )
         for run in made:
@@ -202,6 +209,13 @@ def runs_at_work(
     return live | {"status": WAITS}, {"text": f"{WAITS}, which {why}.", "stop_url": stop}
 
 
+def _helper(
+    run: Mapping[str, Any], agents: Mapping[UUID, str], steps: Mapping[UUID, Sequence[RunEvent]]
+) -> dict[str, Any]:
+    """Return the card of an agent that was handed a part of the work."""
+    return {"name": agents[run["id"]], "state": run["status"], "tool_calls": tool_cards(steps.get(run["id"], ()))}
+
+
 def _ways_on(run: Mapping[str, Any], company: str) -> dict[str, str | None]:
     base = f"/c/{company}/runs/{run['id']}"
     goes_on = run["limit_reached"] is not None and run["continued"] < MOST_CONTINUATIONS
@@ -232,4 +246,5 @@ def _message(
         "retry_url": None,
         "continue_url": None,
         "is_scheduled": False,
+        "helpers": [],
     }

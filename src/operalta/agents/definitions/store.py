@@ -31,6 +31,15 @@ async def agent(scope: Scope, agent_id: UUID) -> Row | None:
     )
 
 
+async def agent_called(scope: Scope, name: str) -> Row | None:
+    """Return the id and the name of a working agent of the company by its exact slug, or its id written out."""
+    return await scope.one(
+        "SELECT known.id, known.name FROM agents.agents AS known WHERE known.company_id = %(company)s"
+        " AND (known.slug = %(name)s OR known.id::text = %(name)s) AND known.retired_at IS NULL",
+        {"company": scope.company, "name": name},
+    )
+
+
 async def hold_agent(scope: Scope, agent_id: UUID) -> bool:
     """Let nobody else change an agent before this transaction ends."""
     row = await scope.one(

@@ -60,7 +60,8 @@ ALTER TABLE agents.runs
     -- The time that it was due, for a run that a schedule began, and for what repeats one.
     ADD COLUMN due_at timestamptz,
     -- Where the words of its message come from. Only those of a session were typed to be carried out.
-    ADD COLUMN origin text NOT NULL GENERATED ALWAYS AS (CASE WHEN due_at IS NOT NULL THEN 'schedule'
+    ADD COLUMN origin text NOT NULL GENERATED ALWAYS AS (CASE WHEN parent_run_id IS NOT NULL THEN 'agent'
+        WHEN due_at IS NOT NULL THEN 'schedule'
         WHEN api_key_id IS NOT NULL THEN 'api_key' ELSE 'session' END) STORED,
     ADD COLUMN retry_of uuid,
     ADD COLUMN continued integer NOT NULL DEFAULT 0 CHECK (continued BETWEEN 0 AND 3),
