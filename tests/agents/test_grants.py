@@ -44,11 +44,14 @@ async def test_a_grant_covers_the_same_kind_of_call_and_ends_when_revoked(desk: 
 @pytest.mark.proves("5.5.1")
 async def test_a_grant_covers_nothing_else(desk: Desk, office: Office) -> None:
     conversation = await _granted(desk, office.founder)
-    other_file = await desk.say(office.founder, "write the file other.md with x.", conversation=conversation)
-    other_talk = await desk.say(office.founder, "write the file plan.md with x.")
-    other_person = await desk.say(office.colleague, "write the file plan.md with x.", conversation=conversation)
-    for run in (other_file.run_id, other_talk.run_id, other_person.run_id):
+    for member, words, place in (
+        (office.founder, "write the file other.md with x.", conversation),
+        (office.founder, "write the file plan.md with x.", None),
+        (office.colleague, "write the file plan.md with x.", conversation),
+    ):
+        run = (await desk.say(member, words, conversation=place)).run_id
         assert desk.status(run) == "waiting_for_approval"
+        await desk.decide(member, run, "denied")
     assert len(desk.file_versions(office.founder)) == 1
 
 

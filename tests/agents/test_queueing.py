@@ -31,7 +31,7 @@ async def test_a_second_message_waits_for_the_first_and_reads_its_answer(desk: D
     await desk.work(second.run_id)
     assert desk.status(second.run_id) == "finished"
     (gathered,) = (event["body"] for event in desk.events(second.run_id) if event["kind"] == "context_gathered")
-    assert gathered == {"earlier_messages": 2}
+    assert gathered["earlier_messages"] == 2
 
 
 async def test_a_question_holds_the_next_run_up_until_it_is_answered_or_the_run_stopped(
