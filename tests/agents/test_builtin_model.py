@@ -47,11 +47,12 @@ async def step(
 
 
 async def answer(prompt: str, *results: ToolResult) -> str:
-    """Run a whole turn: the prompt, its calls with these results, the answer."""
+    """Run a whole turn: the prompt, its calls with these results (nothing for the rest of them), the answer."""
     history = begin(prompt)
     turn = await step(history)
-    assert len(turn.tool_calls) == len(results)
-    outcomes = [succeeded(call, result) for call, result in zip(turn.tool_calls, results, strict=True)]
+    missing = len(turn.tool_calls) - len(results)
+    given = (*results, *[ToolResult("Nothing found.")] * missing)
+    outcomes = [succeeded(call, result) for call, result in zip(turn.tool_calls, given, strict=True)]
     last = await step(with_results(with_turn(history, turn), outcomes))
     assert last.is_answer
     return last.text
@@ -109,6 +110,7 @@ async def test_the_searches_of_a_question_use_its_words() -> None:
     assert [(call.tool, call.arguments) for call in turn.tool_calls] == [
         ("memory_search", {"query": "choose postgres chose"}),
         ("files_search", {"query": "choose postgres chose"}),
+        ("artifact_search", {"query": "choose postgres chose"}),
     ]
     assert keywords("a the of") == ""
 

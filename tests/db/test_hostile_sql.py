@@ -67,6 +67,8 @@ FOREIGN: tuple[LiteralString, ...] = (
     "SELECT scope.is_company_member_with_role(%(company)s, ARRAY['founder', 'observer']) AS done",
     "SELECT EXISTS (SELECT FROM workspace.search_records('secret', NULL, 100)) AS done",
     "SELECT EXISTS (SELECT FROM workspace.search_passages('secret', 100)) AS done",
+    "SELECT EXISTS (SELECT FROM workspace.search_artifacts('secret', 100)) AS done",
+    "SELECT workspace.open_artifact(%(foreign)s) AS done",
     "SELECT EXISTS (SELECT FROM tenancy.my_companies() WHERE id = %(company)s) AS done",
 )
 

@@ -31,10 +31,12 @@ VALUES: dict[str, object] = {
     "agent_id": NOBODY,
     "at": "08:00",
     "base_url": "https://api.example.com/v1",
+    "begun_from": 1,
     "client_id": "matrix",
     "client_secret": "matrix",
     "code": "123456",
     "company": "c-nothing-here",
+    "content": "Matrix",
     "current_password": "correct horse battery staple",
     "decision": "denied",
     "email": "somebody@people.example",
@@ -99,6 +101,9 @@ FORMS: dict[str, bytes] = {
     "/supersede": b"title=Matrix",
     "/links": f"relation=supports&linked_id={NOBODY}".encode(),
     "/links/remove": f"relation=supports&linked_id={NOBODY}".encode(),
+    "/c/{company}/artifacts": b"title=Matrix&kind=document&content=Matrix",
+    "/revise": b"content=Matrix&version=1",
+    "/title": b"title=Matrix",
     "/metrics": b"name=Matrix",
     "/points": b"day=2026-01-31&value=1",
     "/agents": b"name=Matrix&purpose=Matrix",
@@ -128,7 +133,7 @@ FORMS: dict[str, bytes] = {
     "/schedules": b"title=Matrix&prompt=/help&rhythm=daily&at=08:00&agent_id=" + NOBODY.encode(),
     "/schedules/{schedule_id}": b"title=Matrix&prompt=/help&rhythm=daily&at=08:00&agent_id=" + NOBODY.encode(),
 }
-QUERIES = {"/files/at": "?path=canary.md", "/supersede": "?expected=0"}
+QUERIES = {"/files/at": "?path=canary.md", "/diff": "?before=1&after=1", "/supersede": "?expected=0"}
 
 
 @dataclass(frozen=True)
@@ -216,6 +221,8 @@ def _fill(founder: Client, owner: Owner, company: tuple[UUID, str], canary: str)
     email = f"{canary}@people.example"
     invitation = _made(founder.api("POST", f"{inside}/invitations", {"email": email, "role": "observer"}))["id"]
     file = _made(founder.upload(f"/api/v1{inside}/files", b"canary.md", canary.encode()))["id"]
+    artifact_body = {"title": canary, "content": canary, "private": False}
+    artifact = _made(founder.api("POST", f"{inside}/artifacts", artifact_body))["id"]
     said = f"text=/find+{canary}".encode()
     key = _made(founder.api("POST", f"{inside}/api-keys", {"name": canary, "scopes": ["company:read"]}))["id"]
     run = _made(founder.request("POST", f"/c/{company[1]}/chat", said, {"Content-Type": FORM, "Accept": JSON}))
@@ -246,6 +253,7 @@ def _fill(founder: Client, owner: Owner, company: tuple[UUID, str], canary: str)
         "slug": canary,
         "invitation_id": invitation,
         "file_id": file,
+        "artifact_id": artifact,
         "conversation_id": run["conversation_url"].rpartition("/")[2],
         "run_id": run["run_id"],
         "agent_id": agent,

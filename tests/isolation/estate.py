@@ -247,7 +247,7 @@ def _add_conversation(
     owner: Owner, company: Company, person: Person, private_to: UUID | None, key: str | None = None
 ) -> None:
     run = Run(company.new_id(), secrets.token_hex(32))
-    names = ("conversation", "message", "undecided", "decided", "request", "ended_request", "schedule")
+    names = ("conversation", "message", "artifact", "undecided", "decided", "request", "ended_request", "schedule")
     ids = {name: company.new_id() for name in names}
     for statement in OF_CONVERSATION:
         owner.execute(

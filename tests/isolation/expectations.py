@@ -16,6 +16,10 @@ COMPANYS: LiteralString = "company_id = %(company)s"
 OWN: LiteralString = "person_id = %(account)s"
 """Of an account: its person's alone, in a session of their own."""
 SHARED: LiteralString = "company_id = %(company)s AND (private_to IS NULL OR private_to = %(reader)s)"
+IN_CONFIDENCE: LiteralString = (
+    "company_id = %(company)s AND (private_to IS NULL OR private_to = %(reader)s"
+    " AND EXISTS (SELECT FROM agents.runs AS run WHERE run.id = %(run)s AND run.private_to IS NOT NULL))"
+)
 OF_RUN: LiteralString = "company_id = %(company)s AND run_id = %(run)s"
 EVERY: LiteralString = "true"
 
@@ -85,6 +89,34 @@ QUEUE: tuple[Law, ...] = (
     change("dispatch", EVERY, None, ""),
     delete("dispatch", EVERY),
 )
+
+
+def _artifacts(roles: str, rows: LiteralString) -> tuple[Law, ...]:
+    return (
+        read(roles, rows, May.FILES_READ),
+        add(
+            roles,
+            rows,
+            May.FILES_WRITE,
+            "-version created_at updated_at archived_at words",
+            id=FRESH,
+            private_to=SELF_READER,
+            created_by=SELF,
+            changed_by=SELF,
+            run_id=SELF_RUN,
+            api_key_id=KEY,
+        ),
+        change(
+            roles,
+            rows,
+            May.FILES_WRITE,
+            "title content note changed_by run_id api_key_id approval_id updated_at archived_at",
+            changed_by=SELF,
+            run_id=SELF_RUN,
+            api_key_id=KEY,
+        ),
+    )
+
 
 LAWS: Final[dict[str, tuple[Law, ...]]] = {
     # ── The deployment's own ──────────────────────────────────────────────────────────────────────────
@@ -283,6 +315,13 @@ LAWS: Final[dict[str, tuple[Law, ...]]] = {
         read(BOTH, SHARED, May.AGENTS_RUN),
         add("web", SHARED, May.AGENTS_RUN, "-created_at updated_at", id=FRESH, created_by=SELF, private_to=SELF_READER),
         change(BOTH, SHARED, May.AGENTS_RUN, "title updated_at"),
+    ),
+    # A run in a conversation that is open to the company is shown nothing private.
+    "workspace.artifacts": (*_artifacts("web", SHARED), *_artifacts("worker", IN_CONFIDENCE)),
+    # A trigger writes them, whatever changed the text.
+    "workspace.artifact_versions": (
+        read("web", SHARED, May.FILES_READ),
+        read("worker", IN_CONFIDENCE, May.FILES_READ),
     ),
     "workspace.messages": (
         read(BOTH, SHARED, May.AGENTS_RUN),

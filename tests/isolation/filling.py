@@ -172,6 +172,11 @@ OF_CONVERSATION: Final[tuple[LiteralString, ...]] = (
         SELECT %(company)s, %(schedule)s, %(person)s, %(agent)s, %(conversation)s, %(private_to)s, %(canary)s,
             %(canary)s, 'weekly', '{0}', '08:00', 'UTC', now() + interval '1 day', %(decided_session)s
         WHERE %(api_key)s::uuid IS NULL""",
+    # A trigger adds the version.
+    """INSERT INTO workspace.artifacts (company_id, id, title, kind, content, private_to, conversation_id, created_by,
+            changed_by, api_key_id)
+        VALUES (%(company)s, %(artifact)s, %(canary)s || ' plan', 'document', %(canary)s, %(private_to)s,
+            %(conversation)s, %(person)s, %(person)s, %(api_key)s)""",
     # Private ones and those of keys are at work; the one for everybody has lost its worker.
     """INSERT INTO agents.runs (company_id, id, conversation_id, message_id, agent_id, person_id, session_id,
             api_key_id, private_to, route, status, claim_digest, claim_expires_at, created_at, failure)

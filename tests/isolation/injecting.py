@@ -174,6 +174,10 @@ WITH person AS (INSERT INTO identity.people (email, email_key, name, verified_at
             'upload', %(founder)s) RETURNING id),
     kept AS (INSERT INTO workspace.file_versions (company_id, file_id, version, size, sha256, changed_by)
         SELECT %(company)s, id, 1, 1, encode(sha256('x'), 'hex'), %(founder)s FROM file),
+    artifact AS (INSERT INTO workspace.artifacts (company_id, id, title, kind, content, private_to, created_by,
+            changed_by)
+        VALUES (%(company)s, gen_random_uuid(), %(token)s, 'document', %(token)s, %(founder)s, %(founder)s,
+            %(founder)s) RETURNING id),
     invitation AS (INSERT INTO tenancy.invitations (company_id, email, email_key, role, invited_by)
         VALUES (%(company)s, %(token)s || '@asked.example', %(token)s || '@asked.example', 'observer', %(founder)s)
         RETURNING id),
@@ -207,11 +211,13 @@ WITH person AS (INSERT INTO identity.people (email, email_key, name, verified_at
     integration AS (INSERT INTO credentials.integrations (company_id, id, slug, name, kind, base_url, lends, made_by)
         VALUES (%(company)s, gen_random_uuid(), 'x' || left(md5(%(token)s), 30), left(%(token)s, 80), 'mcp_server',
             'https://127.0.0.1:1/x', 'none', %(founder)s) RETURNING id)
-SELECT member.person_id, record.id AS record_id, file.id AS file_id, invitation.id AS invitation_id,
+SELECT member.person_id, record.id AS record_id, file.id AS file_id,
+    artifact.id AS artifact_id, invitation.id AS invitation_id,
     conversation.id AS conversation_id, run.id AS run_id, approval.id AS approval_id, given.id AS grant_id,
     visit.id AS visit_id, client.id AS oauth_client_id, connection.id AS connection_id,
     integration.id AS integration_id
-FROM member, record, file, invitation, conversation, run, approval, given, visit, client, connection, integration
+FROM member, record, file, artifact, invitation, conversation, run, approval, given, visit, client, connection,
+    integration
 """
 
 

@@ -113,6 +113,13 @@ LAW: dict[Audience | May, str] = {
         GET /api/v1/companies/{company}/files
         GET /api/v1/companies/{company}/files/{file_id}
         GET /api/v1/companies/{company}/files/{file_id}/download
+        GET /c/{company}/artifacts           GET /c/{company}/artifacts/{artifact_id}
+        GET /c/{company}/artifacts/{artifact_id}/download
+        GET /api/v1/companies/{company}/artifacts
+        GET /api/v1/companies/{company}/artifacts/{artifact_id}
+        GET /api/v1/companies/{company}/artifacts/{artifact_id}/versions
+        GET /api/v1/companies/{company}/artifacts/{artifact_id}/versions/{version}
+        GET /api/v1/companies/{company}/artifacts/{artifact_id}/diff
     """,
     May.FILES_WRITE: """
         POST /c/{company}/files              POST /c/{company}/files/{file_id}/delete
@@ -126,6 +133,17 @@ LAW: dict[Audience | May, str] = {
         POST /api/v1/companies/{company}/files/{file_id}/restore
         DELETE /api/v1/companies/{company}/files/bin/{file_id}
         DELETE /api/v1/companies/{company}/files/{file_id}
+        POST /c/{company}/artifacts          POST /c/{company}/artifacts/{artifact_id}/revise
+        POST /c/{company}/artifacts/{artifact_id}/title
+        POST /c/{company}/artifacts/{artifact_id}/open
+        POST /c/{company}/artifacts/{artifact_id}/archive
+        POST /c/{company}/artifacts/{artifact_id}/restore
+        POST /api/v1/companies/{company}/artifacts
+        PATCH /api/v1/companies/{company}/artifacts/{artifact_id}
+        DELETE /api/v1/companies/{company}/artifacts/{artifact_id}
+        POST /api/v1/companies/{company}/artifacts/{artifact_id}/restore
+        POST /api/v1/companies/{company}/artifacts/{artifact_id}/open
+        POST /api/v1/companies/{company}/artifacts/{artifact_id}/versions
     """,
     May.KEYS_USE: """
         GET /c/{company}/api-keys            POST /c/{company}/api-keys

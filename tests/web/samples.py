@@ -8,7 +8,7 @@ from tests.web.samples_credentials import credential_pages, credentials_with_err
 from tests.web.samples_factors import factor_pages, factors_with_errors, proving_pages
 from tests.web.samples_ground import ADA, Context, Sample, page, visitor
 from tests.web.samples_integrations import integration_errors, integration_pages
-from tests.web.samples_knowledge import file_pages, memory_pages, metric_pages, revenue
+from tests.web.samples_knowledge import artifact_pages, file_pages, memory_pages, metric_pages, revenue
 from tests.web.samples_models import model_pages
 from tests.web.samples_public import public_pages, signed_out
 from tests.web.samples_schedules import schedule_errors, schedule_pages
@@ -25,6 +25,7 @@ def rich() -> list[Sample]:
         *memory_pages(),
         *metric_pages(),
         *file_pages(),
+        *artifact_pages(),
         *company_pages(),
         *integration_pages(),
         *model_pages(),

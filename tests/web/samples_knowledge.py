@@ -287,3 +287,86 @@ def file_pages() -> list[Sample]:
         ),
         Sample("bin-empty", "bin.html", {"page": page("files"), "files": [], "newer_url": None, "older_url": None}),
     ]
+
+
+def artifact_pages() -> list[Sample]:
+    listed = [
+        {
+            "id": str(new_id()),
+            "title": title,
+            "kind": kind,
+            "is_private": private,
+            "by": by,
+            "updated_at": before(hours=hours),
+            "versions_count": versions,
+        }
+        for title, kind, private, by, hours, versions in [
+            ("Update for investors, third quarter", "document", False, "an agent for Ada Okafor", 2, 4),
+            ("What a team pays, by plan and by the month in which it came to us", "table", True, "Ada Okafor", 30, 1),
+        ]
+    ]
+    whole: Context = {
+        "search": "",
+        "archived": False,
+        "artifacts": listed,
+        "kinds": ["document", "table", "text"],
+        "previous_url": None,
+        "next_url": "?cursor=x",
+        "form": {},
+    }
+    versions = [
+        {
+            "number": number,
+            "by": "an agent for Ada Okafor, under an approval",
+            "at": before(days=9 - number),
+            "note": "Churn is in it." if number == 4 else "",
+            "href": f"?version={number}",
+        }
+        for number in (4, 3, 2, 1)
+    ]
+    shown = {
+        **versions[0],
+        "content": BODY,
+        "is_current": True,
+        "before": BODY.replace("41 %", "40 %"),
+        "table": None,
+    }
+    artifact = {
+        **listed[0],
+        "version": 4,
+        "size": len(BODY),
+        "made_by": "Ada Okafor",
+        "created_at": before(days=9),
+        "archived_at": None,
+        "is_mine": False,
+        "conversation_url": "/c/lumen/chat/c1",
+    }
+    one: Context = {
+        "artifact": artifact,
+        "shown": shown,
+        "versions": versions,
+        "newer_versions_url": None,
+        "older_versions_url": None,
+        "form": {},
+    }
+    table = {"header": ["plan", "teams"], "rows": [["yearly", "41"], ["monthly", "12"]], "more": 3}
+    old_table = {**shown, "number": 1, "is_current": False, "before": "", "content": "plan,teams", "table": table}
+    mine = {**artifact, **listed[1], "is_mine": True, "conversation_url": None}
+    text = {**artifact, "kind": "text", "archived_at": before(days=1)}
+    return [
+        Sample("artifacts", "artifacts.html", {"page": page("files"), **whole}),
+        Sample(
+            "artifacts-empty",
+            "artifacts.html",
+            {"page": page("files"), **whole, "artifacts": [], "next_url": None},
+        ),
+        Sample("artifacts-archive", "artifacts.html", {"page": page("files"), **whole, "archived": True}),
+        Sample("artifact", "artifact.html", {"page": page("files"), **one}),
+        Sample("artifact-table", "artifact.html", {"page": page("files"), **one, "artifact": mine, "shown": old_table}),
+        Sample("artifact-archived", "artifact.html", {"page": page("files"), **one, "artifact": text}),
+        Sample(
+            "artifact-conflict",
+            "artifact.html",
+            {"page": page("files"), **one, "form": {"content": "Mine", "note": "Shorter"}},
+        ),
+    ]

@@ -124,7 +124,7 @@ def work() -> list[Sample]:
             citations=[{"label": "Decision: yearly billing", "href": "#"}, {"label": "Churn", "href": "#"}],
             context_url="#",
             helpers=[{"name": "Scribe", "state": "finished", "tool_calls": calls[:1]}],
-            artifacts=[{"name": "churn-2026.csv", "href": "#", "size": 1843}],
+            artifacts=[{"name": "Churn in 2026", "href": "#"}],
             usage="2 of 50 tool calls, 3,104 tokens",
         ),
         message("person", "Ada Okafor", "Good. Go on with the prices."),

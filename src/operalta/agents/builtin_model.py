@@ -1,7 +1,7 @@
 """The built-in route: a model without a language model, a key or a network.
 
 It carries out one explicit command as one tool call and tells the result; it answers a question by searching
-the company's memory and files and quoting what it finds, with sources. The same history gives the same
+the company's memory, files and artifacts and quoting what it finds, with sources. The same history gives the same
 answer. To the rest of the product it is a model like any other, and its calls pass the same policy.
 """
 
@@ -154,7 +154,7 @@ def _answer(
         gaps = [_summary(part) for part in results if part.outcome != "success"]
         return [TextPart(quoting.quote(found, gaps))]
     words = quoting.keywords(question)
-    searches = [name for name in ("memory_search", "files_search") if name in usable]
+    searches = [name for name in ("memory_search", "files_search", "artifact_search") if name in usable]
     if not words or not searches:
         return [TextPart(quoting.quote(()))]
     return [_call(name, {"query": words}, turns, at) for at, name in enumerate(searches)]

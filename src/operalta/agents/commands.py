@@ -29,6 +29,7 @@ from operalta.agents.knowledge_tools import LONGEST_SLUGS
 from operalta.vault.integrations.rules import LONGEST_PATH as LONGEST_SERVICE_PATH
 from operalta.vault.integrations.rules import LONGEST_QUERY as LONGEST_SERVICE_QUERY
 from operalta.vault.integrations.rules import LONGEST_SLUG as LONGEST_SERVICE
+from operalta.workspace.artifacts.rules import LONGEST_CONTENT as LONGEST_ARTIFACT
 from operalta.workspace.memory.rules import Relation
 from operalta.workspace.metrics.rules import LONGEST_NOTE as LONGEST_POINT_NOTE
 
@@ -120,6 +121,18 @@ def _two_paths(rest: str) -> Mapping[str, JsonValue] | None:
     if _one_line(path, LONGEST_PATH) is None or _one_line(to, LONGEST_PATH) is None:
         return None
     return {"path": path, "to": to}
+
+
+def _new_artifact(rest: str) -> Mapping[str, JsonValue] | None:
+    title, _, content = (part.strip() for part in rest.partition("|"))
+    if _one_line(title, LONGEST_TITLE) is None or not 0 < len(content) <= LONGEST_ARTIFACT:
+        return None
+    return {"title": title, "content": content}
+
+
+def _revision(rest: str) -> Mapping[str, JsonValue] | None:
+    named = _new_artifact(rest)
+    return None if named is None else {"artifact": named["title"], "content": named["content"]}
 
 
 def _optional(argument: str, longest: int) -> Callable[[str], Mapping[str, JsonValue] | None]:
@@ -217,6 +230,16 @@ COMMANDS: Mapping[str, CommandForm] = MappingProxyType(
         "move": CommandForm("/move path | new path", "Move or rename a file", "files_move", _two_paths),
         "delete": CommandForm("/delete path", "Put a file into the bin", "files_delete", _single("path", LONGEST_PATH)),
         "list": CommandForm("/list folder", "List files", "files_list", _optional("folder", LONGEST_PATH)),
+        "artifact": CommandForm("/artifact Title | text", "Keep a new document", "artifact_create", _new_artifact),
+        "revise": CommandForm(
+            "/revise title or id | text", "Write a new version of an artifact", "artifact_revise", _revision
+        ),
+        "read-artifact": CommandForm(
+            "/read-artifact title or id", "Read an artifact", "artifact_read", _single("artifact", LONGEST_TITLE)
+        ),
+        "find-artifact": CommandForm(
+            "/find-artifact words", "Search the artifacts", "artifact_search", _single("query", LONGEST_QUERY)
+        ),
         "metric": CommandForm(
             "/metric slug", "Read a metric, or list all", "metrics_read", _optional("slug", LONGEST_SLUG)
         ),

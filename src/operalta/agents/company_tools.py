@@ -1,14 +1,15 @@
-"""The company's own tools as declared to the policy: memory, metrics, files, the web, the shell, delegation, services.
+"""The company's own tools as declared to the policy: what it keeps, the web, the shell, delegation, services.
 
 Only what they are stands here; the functions that do the work are the other rooms' service functions, bound
-at wiring (`ToolRegistry.bind`). Tools for integrations are declared in `integration_tools`, more of those on what the
-company knows in `knowledge_tools`.
+at wiring (`ToolRegistry.bind`). Tools for artifacts and integrations, and more of those on what the company knows, are
+declared in modules of their own.
 """
 
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from operalta.agents.artifact_tools import DECLARATIONS as ARTIFACT_TOOLS
 from operalta.agents.integration_tools import DECLARATIONS as INTEGRATION_TOOLS
 from operalta.agents.knowledge_tools import DECLARATIONS as KNOWLEDGE_TOOLS
 from operalta.agents.registry import SinkType, ToolClass, ToolDeclaration, ToolRegistry
@@ -273,6 +274,7 @@ COMPANY_TOOLS: tuple[ToolDeclaration, ...] = (
         verbs=frozenset({"delegate", "hand", "ask", "assign"}),
     ),
     *KNOWLEDGE_TOOLS,
+    *ARTIFACT_TOOLS,
     *INTEGRATION_TOOLS,
 )
 

@@ -7,6 +7,7 @@ from operalta.access.rules import decide as decide_permission
 from operalta.agents import policy, store
 from operalta.agents.approvals import store as approval_store
 from operalta.agents.approvals.rules import arguments_shape
+from operalta.agents.artifact_tools import stays_private
 from operalta.agents.canonical import sha256_of
 from operalta.agents.journal import Attempt
 from operalta.agents.policy import DecisionContext, Outcome, PolicyDecision, TargetFacts, ToolSettings
@@ -84,7 +85,7 @@ async def _context(
 
 
 async def _facts(attempt: Attempt, scope: Scope, tool: ToolDeclaration | UnknownTool, call: ToolCall) -> TargetFacts:
-    """Find out about the target just before the call. A company's files are seen by others: never private."""
+    """Find out about the target just before the call. Memory and files are seen by others: never private."""
     if isinstance(tool, UnknownTool) or call.arguments is None or not tool.available:
         return TargetFacts()
     arguments = policy.accept_arguments(tool, call.arguments)
@@ -96,7 +97,11 @@ async def _facts(attempt: Attempt, scope: Scope, tool: ToolDeclaration | Unknown
         return TargetFacts()
     if before is None:
         return TargetFacts()
-    return TargetFacts(is_new=before == "", is_private=False, changes_nothing=before != "" and before == after)
+    return TargetFacts(
+        is_new=before == "",
+        is_private=stays_private(arguments, attempt.run),
+        changes_nothing=before != "" and before == after,
+    )
 
 
 @upholds("5.5.1")

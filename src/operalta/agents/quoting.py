@@ -79,7 +79,7 @@ def quote(references: Iterable[Reference], gaps: Sequence[str] = ()) -> str:
     missing = f"I could not look everywhere. {' '.join(as_plain(gap) for gap in gaps)}" if gaps else ""
     if not unique:
         return missing or (
-            "I found nothing about this in the company's memory or files. I only quote what is there: try "
+            "I found nothing about this in what the company keeps. I only quote what is there: try "
             "other words, or type /help to see what I can do."
         )
     passages = [f"> {_excerpt(one)} [{number}]" for number, one in enumerate(unique, start=1) if one.excerpt.strip()]
@@ -93,7 +93,9 @@ def quote(references: Iterable[Reference], gaps: Sequence[str] = ()) -> str:
 
 def _place(one: Reference) -> str:
     """Return where people find it, in brackets; identifiers and passage numbers tell them nothing."""
-    place = "" if one.kind == "memory" else one.reference.partition("#")[0] if one.kind == "file" else one.reference
+    place = one.reference.partition("#")[0] if one.kind == "file" else one.reference
+    if one.kind in {"memory", "artifact"}:
+        place = ""
     return f" ({as_plain(place)})" if place and place != one.title else ""
 
 
@@ -129,5 +131,5 @@ def help_text() -> str:
     lines = "\n".join(f"- `{usage}`: {purpose}" for usage, purpose in usage_lines())
     return (
         "I am the built-in assistant: I have no language model behind me. I carry out these commands, always "
-        f"with your rights, and answer questions by quoting the company's memory and files.\n\n{lines}"
+        f"with your rights, and answer questions by quoting the company's memory, files and artifacts.\n\n{lines}"
     )

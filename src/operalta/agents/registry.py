@@ -77,7 +77,7 @@ class SinkType(StrEnum):
 class Reference:
     """Something that a tool's result came from, to be cited.
 
-    `kind` is memory, file, metric or web; `reference` the id, slug, path or URL; `excerpt` the words quoted.
+    `kind` is memory, file, artifact, metric or web; `reference` the id, slug, path or URL; `excerpt` the words quoted.
     """
 
     kind: str

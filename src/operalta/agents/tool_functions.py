@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable
 
 from operalta.agents import knowledge_tools
+from operalta.agents.artifact_tools import ArtifactCreate, ArtifactRevise, bind_artifact_tools
+from operalta.agents.artifact_tools import shown_before as artifact_shown_before
 from operalta.agents.company_tools import (
     FilesAppend,
     FilesDelete,
@@ -78,6 +80,7 @@ def bound_registry(
     registry.bind("files_append", work.files_append)
     registry.bind("files_move", work.files_move)
     registry.bind("files_delete", work.files_delete)
+    bind_artifact_tools(registry)
     registry.bind("web_fetch", work.web_fetch)
     registry.bind("shell_run", work.shell_run)
     registry.bind("delegate", never_called)
@@ -117,6 +120,8 @@ async def preview(store: FileStore, scope: Scope, arguments: object) -> tuple[st
     """
     if isinstance(arguments, IntegrationRequest | IntegrationTool):
         return await shown_before(scope, arguments)
+    if isinstance(arguments, ArtifactCreate | ArtifactRevise):
+        return await artifact_shown_before(scope, arguments)
     return await _preview_of_write(store, scope, arguments)
 
 

@@ -77,7 +77,10 @@ class Action(StrEnum):
     FILE_RESTORED = "file.restored"
     FILE_DELETED_FOR_GOOD = "file.deleted_for_good"
     ARTIFACT_WRITTEN = "artifact.written"
-    ARTIFACT_DELETED = "artifact.deleted"
+    ARTIFACT_CHANGED = "artifact.changed"
+    ARTIFACT_OPENED = "artifact.opened"
+    ARTIFACT_ARCHIVED = "artifact.archived"
+    ARTIFACT_RESTORED = "artifact.restored"
 
     CONVERSATION_STARTED = "conversation.started"
     CONVERSATION_CHANGED = "conversation.changed"

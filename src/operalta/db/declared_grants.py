@@ -162,6 +162,12 @@ WEB = Rights(
         ),
         "tenancy.memberships": "SELECT, UPDATE (ended_at, role)",
         "tenancy.staff_access": "SELECT",
+        "workspace.artifact_versions": "SELECT",
+        "workspace.artifacts": (
+            "SELECT, INSERT (api_key_id, approval_id, changed_by, company_id, content, conversation_id, created_by, "
+            "id, kind, note, private_to, run_id, title), "
+            "UPDATE (api_key_id, approval_id, archived_at, changed_by, content, note, run_id, title, updated_at)"
+        ),
         "workspace.conversations": (
             "SELECT, INSERT (company_id, created_by, id, private_to, title), UPDATE (title, updated_at)"
         ),
@@ -213,15 +219,16 @@ WEB = Rights(
         "delivery": "note_receipt send_invitation send_verification",
         "identity": "end_sessions own_password_changed_at own_staff_roles",
         "scope": """
-            colleagues company_permitting is_company_member_with_role may may_grant open_key_scope open_person_scope
-            open_scope open_staff_scope part prepare recently_proved roles_permitted scope_company scope_is_operator
-            scope_key scope_kind scope_person scope_reader scope_run scope_session session_person
+            colleagues company_permitting is_company_member_with_role may may_grant open_key_scope
+            open_person_scope open_scope open_staff_scope part prepare recently_proved roles_permitted
+            scope_company scope_is_operator scope_key scope_kind scope_person scope_reader scope_run scope_session
+            session_person
         """,
         "tenancy": """
             accept_invitation companies_for_staff end_staff_access found_company leave my_companies open_staff_access
             own_staff_access transfer_ownership
         """,
-        "workspace": "search_messages search_passages search_records",
+        "workspace": "open_artifact search_artifacts search_messages search_passages search_records",
     },
 )
 
@@ -273,6 +280,12 @@ WORKER = Rights(
         ),
         "tenancy.companies": "SELECT",
         "tenancy.memberships": "SELECT",
+        "workspace.artifact_versions": "SELECT",
+        "workspace.artifacts": (
+            "SELECT, INSERT (api_key_id, approval_id, changed_by, company_id, content, conversation_id, created_by, "
+            "id, kind, note, private_to, run_id, title), "
+            "UPDATE (api_key_id, approval_id, archived_at, changed_by, content, note, run_id, title, updated_at)"
+        ),
         "workspace.conversations": "SELECT, UPDATE (title, updated_at)",
         "workspace.file_versions": "SELECT, INSERT (changed_by, company_id, file_id, run_id, sha256, size, version)",
         "workspace.files": (
@@ -310,10 +323,10 @@ WORKER = Rights(
             note_refresh note_requests open_secret remove_secret replace_secret use_connection use_integration
         """,
         "scope": """
-            colleagues company_permitting is_company_member_with_role may open_run_scope part roles_permitted
-            scope_company scope_key scope_kind scope_person scope_reader scope_run
+            colleagues company_permitting is_company_member_with_role may open_run_scope part
+            roles_permitted scope_company scope_key scope_kind scope_person scope_reader scope_run
         """,
-        "workspace": "search_messages search_passages search_records",
+        "workspace": "search_artifacts search_messages search_passages search_records",
     },
 )
 

@@ -32,6 +32,8 @@ TRIGGERS = frozenset(
         ("tenancy.memberships", "end_work_of_former_member"),
         ("tenancy.memberships", "keep_a_founder"),
         ("tenancy.memberships", "stop_integrations_of_former_member"),
+        ("workspace.artifacts", "keep_first_version"),
+        ("workspace.artifacts", "keep_version"),
     }
 )
 """Every trigger there is. One runs whenever anybody writes, and could copy what it sees to where others read."""

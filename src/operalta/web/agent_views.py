@@ -23,11 +23,15 @@ _SUMMARIES = {
     "files_append": "Add to a file",
     "files_move": "Move a file",
     "files_delete": "Put a file into the bin",
+    "artifact_create": "Keep a new artifact",
+    "artifact_revise": "Write a new version of an artifact",
     "web_fetch": "Fetch a page from the web",
     "shell_run": "Run a command",
     "integration_request": "Send a request to a service",
     "integration_tool": "Use a tool of an MCP server",
 }
+_ROOMS = {"memory": "memory", "metric": "metrics", "artifact": "artifacts"}
+_WRITING = frozenset({"artifact_create", "artifact_revise"})
 _DECIDED = {"once": "approved", "conversation": "approved", "denied": "denied"}
 
 
@@ -87,10 +91,23 @@ def context_piece(piece: Piece, company: str) -> dict[str, Any]:
     }
 
 
+def artifacts_of(events: Iterable[RunEvent], company: str) -> list[dict[str, str]]:
+    """Return the artifacts that a run made or revised, each once, with its address in the company `company`."""
+    made = {event.body["call_id"] for event in events if event.kind == "tool_asked" and event.body["tool"] in _WRITING}
+    found: dict[str, str] = {}
+    for event in events:
+        if event.kind == "tool_result" and event.body["ok"] and event.body["call_id"] in made:
+            for one in event.body["content"].get("references", ()):
+                href = _address_of_reference(one["kind"], one["reference"], company)
+                if href is not None:
+                    found.setdefault(href, one["title"])
+    return [{"label": name, "href": href} for href, name in found.items()]
+
+
 def _address_of_reference(kind: str, reference: str, company: str) -> str | None:
     match kind:
-        case "memory" | "metric":
-            return f"/c/{company}/{'memory' if kind == 'memory' else 'metrics'}/{reference}"
+        case "memory" | "metric" | "artifact":
+            return f"/c/{company}/{_ROOMS[kind]}/{reference}"
         case "conversation":
             return f"/c/{company}/chat/{reference}"
         case "file":
@@ -166,10 +183,12 @@ def conversation_messages(
         one = _message(message.id, by, name, message.created_at, message.body, cards, None)
         answering = by_id.get(message.run_id)
         made = by_message.get(message.id, [])
+        written = artifacts_of(events, company)
         shown.append(
             one
             | {
-                "citations": citations(events, company),
+                "citations": [each for each in citations(events, company) if each not in written],
+                "artifacts": [{"name": each["label"], "href": each["href"]} for each in written],
                 "usage": _usage(answering, cards, allowances) if answering else None,
                 "context_url": f"/c/{company}/runs/{message.run_id}/context" if message.run_id else None,
                 "is_scheduled": any(run["origin"] == "schedule" for run in made),

@@ -1,4 +1,4 @@
-"""Refusals of the workspace: memory, metrics, files, conversations."""
+"""Refusals of the workspace: memory, metrics, files, artifacts, conversations."""
 
 from operalta.kernel.errors import Conflict, InvalidInput, NotAllowed, NotFound, Unavailable
 
@@ -49,6 +49,18 @@ class NameInTheWay(Conflict):
 
 class NotInTheBin(Conflict):
     """This file is not in the bin. Load the page again to see where it is."""
+
+
+class NoSuchArtifact(NotFound):
+    """There is no such artifact, or it is not yours to see."""
+
+
+class ArtifactChangedMeanwhile(Conflict):
+    """There is a newer version of this artifact. Load it again and make your change to that one."""
+
+
+class ArtifactArchived(Conflict):
+    """This artifact is archived. Restore it first, then change it."""
 
 
 class NoSuchConversation(NotFound):

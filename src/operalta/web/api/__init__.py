@@ -6,6 +6,7 @@ from operalta.web.api import (
     agents,
     api_keys,
     approvals,
+    artifacts,
     audit,
     auth,
     companies,
@@ -36,6 +37,7 @@ routers: tuple[APIRouter, ...] = (
     memory.router,
     metrics.router,
     files.router,
+    artifacts.router,
 )
 routers += (audit.router, trust.router)
 routers += (agents.router, conversations.router, runs.router, schedules.router)

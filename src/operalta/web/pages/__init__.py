@@ -5,6 +5,7 @@ from operalta.web.pages import (
     agents,
     api_keys,
     approvals,
+    artifacts,
     audit,
     chat,
     companies,
@@ -28,7 +29,7 @@ from operalta.web.pages import (
 routers = (entrance.router, second_factor.router, account.router, factors.router)
 routers += (companies.router, staff.router, chat.router, approvals.router, agents.router)
 routers += (schedules.router,)
-routers += (memory.router, metrics.router, files_bin.router, files.router, audit.router, trust.router)
+routers += (memory.router, metrics.router, files_bin.router, files.router, artifacts.router, audit.router, trust.router)
 routers += (api_keys.router,)
 routers += (webhooks.router, webhooks_inbound.router)
 routers += (integrations.router, integrations_services.router, model_routes.router)

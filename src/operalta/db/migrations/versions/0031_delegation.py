@@ -3,7 +3,7 @@
 from operalta.db.migrations.script import run
 
 revision = "0031"
-down_revision = "0029"
+down_revision = "0030"
 
 
 def upgrade() -> None:
