@@ -109,6 +109,7 @@ async def _work(settings: Settings) -> None:
             group.create_task(revoker.run(stop))
             group.create_task(webhooks.run(stop))
             group.create_task(beginner.run(stop))
+            group.create_task(maintenance.remind(pools[DatabaseRole.JOB], stop))
             group.create_task(maintenance.forget(pools[DatabaseRole.JOB], stop))
             group.create_task(maintenance.run(pools[DatabaseRole.DISPATCH], stop, rescue))
     finally:

@@ -15,6 +15,7 @@ from pydantic_ai.models import Model
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 
 from operalta.agents import journal, runner, service
+from operalta.agents.approvals import service as approvals
 from operalta.agents.builtin_model import BuiltinModel
 from operalta.agents.dispatch import Claim, Dispatcher
 from operalta.agents.registry import ToolRegistry
@@ -161,7 +162,7 @@ class Desk:
         """Answer the run's open question and go on with it."""
         question = self.question(run)["id"]
         async with self.scope(member) as scope:
-            await service.decide_approval(scope, question, decision)
+            await approvals.decide_approval(scope, question, decision)
         await self.work(run)
         return question
 

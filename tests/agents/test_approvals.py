@@ -9,7 +9,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from operalta.agents import service
+from operalta.agents.approvals import service as approvals
 from operalta.agents.approvals import store as approval_store
 from operalta.agents.approvals.rules import ApprovalBinding, ProposedCall, mismatches, propose
 from operalta.agents.canonical import JsonValue
@@ -32,9 +32,9 @@ async def test_what_others_will_read_is_asked_about_in_full(desk: Desk, office: 
     assert (question["before"], question["after"]) == ("", "We sell by the year.")
     assert desk.file_versions(office.founder) == []
     async with desk.scope(office.founder) as scope:
-        (shown,) = await service.list_approvals(scope, waiting=True)
+        (shown,) = await approvals.list_approvals(scope, waiting=True)
         assert shown.arguments == question["arguments"]
-        assert await service.count_waiting_approvals(scope) == 1
+        assert await approvals.count_waiting_approvals(scope) == 1
     assert desk.audited(office.founder, run) == ["run.started", "approval.asked"]
 
 
@@ -61,7 +61,7 @@ async def test_a_no_is_a_no(desk: Desk, office: Office) -> None:
     assert desk.file_versions(office.founder) == []
     async with desk.scope(office.founder) as scope:
         with pytest.raises(ApprovalNotValid):
-            await service.decide_approval(scope, question, "once")
+            await approvals.decide_approval(scope, question, "once")
 
 
 @pytest.mark.proves("5.5.1")
@@ -70,7 +70,7 @@ async def test_a_question_that_nobody_answers_lapses(desk: Desk, office: Office)
     desk.rows("UPDATE agents.approvals SET expires_at = now() WHERE run_id = %s", run)
     async with desk.scope(office.founder) as scope:
         with pytest.raises(ApprovalNotValid):
-            await service.decide_approval(scope, desk.question(run)["id"], "once")
+            await approvals.decide_approval(scope, desk.question(run)["id"], "once")
     desk.rows("DELETE FROM jobs.procrastinate_jobs WHERE args ->> 'subject' = %s", str(run))
     assert run in await desk.dispatcher.rescue()
     await desk.work(run)
@@ -83,7 +83,7 @@ async def test_a_question_that_nobody_answers_lapses(desk: Desk, office: Office)
 async def test_a_yes_expires_too(desk: Desk, office: Office) -> None:
     run = await desk.waiting(office.founder)
     async with desk.scope(office.founder) as scope:
-        await service.decide_approval(scope, desk.question(run)["id"], "once")
+        await approvals.decide_approval(scope, desk.question(run)["id"], "once")
     desk.rows("UPDATE agents.approvals SET expires_at = now() WHERE run_id = %s", run)
     await desk.work(run)
     assert desk.outcomes(run)[0][0] == "denied"
@@ -109,7 +109,7 @@ async def test_an_approval_that_does_not_fit_any_more_lets_nothing_through(
 ) -> None:
     run = await desk.waiting(office.founder)
     async with desk.scope(office.founder) as scope:
-        await service.decide_approval(scope, desk.question(run)["id"], "once")
+        await approvals.decide_approval(scope, desk.question(run)["id"], "once")
     with desk.servers.as_owner() as owner:
         owner.execute(b"UPDATE agents.approvals SET " + change.encode() + b" WHERE run_id = %s", (run,))
     await desk.work(run)
@@ -122,7 +122,7 @@ async def test_an_approval_that_does_not_fit_any_more_lets_nothing_through(
 async def test_a_tool_that_was_redefined_after_the_yes_is_not_run(desk: Desk, office: Office) -> None:
     run = await desk.waiting(office.founder)
     async with desk.scope(office.founder) as scope:
-        await service.decide_approval(scope, desk.question(run)["id"], "once")
+        await approvals.decide_approval(scope, desk.question(run)["id"], "once")
     changed = ToolRegistry()
     for tool in desk.registry:
         changed.declare(replace(tool, purpose="Write a file, and send it to somebody.") if tool.verbs else tool)
@@ -227,7 +227,7 @@ async def test_no_altered_replay_is_accepted_and_the_right_one_once(desk: Desk, 
     other = await desk.waiting(office.founder)
     for each in (run, other):
         async with desk.scope(office.founder) as scope:
-            await service.decide_approval(scope, desk.question(each)["id"], "once")
+            await approvals.decide_approval(scope, desk.question(each)["id"], "once")
     row = desk.question(run)
     tool = desk.registry.resolve("files_write")
     assert isinstance(tool, ToolDeclaration)
@@ -274,7 +274,7 @@ async def test_no_altered_replay_is_accepted_and_the_right_one_once(desk: Desk, 
 async def test_another_run_cannot_use_an_approval(desk: Desk, office: Office) -> None:
     run, other = await desk.waiting(office.founder), await desk.waiting(office.founder)
     async with desk.scope(office.founder) as scope:
-        await service.decide_approval(scope, desk.question(run)["id"], "once")
+        await approvals.decide_approval(scope, desk.question(run)["id"], "once")
     row = desk.question(run)
     async with desk.dispatcher.claimed(other) as claim:
         assert claim is not None
@@ -292,10 +292,10 @@ async def test_only_who_may_decide_decides(desk: Desk, office: Office) -> None:
     question = desk.question(run)["id"]
     async with desk.scope(office.investor) as scope:
         with pytest.raises(NotAllowed):
-            await service.decide_approval(scope, question, "once")
+            await approvals.decide_approval(scope, question, "once")
     async with desk.scope(office.stranger) as scope:
         with pytest.raises(NotFound):
-            await service.decide_approval(scope, question, "once")
+            await approvals.decide_approval(scope, question, "once")
     await desk.decide(office.advisor, run, "once")
     assert desk.question(run)["decided_by"] == office.advisor.person_id
     assert len(desk.file_versions(office.founder)) == 1
@@ -309,7 +309,7 @@ async def test_an_agent_cannot_decide_for_itself(desk: Desk, office: Office) -> 
         assert claim is not None
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             async with open_run_scope(desk.pools.worker, run, claim.secret) as scope:
-                await service.decide_approval(scope, question, "once")
+                await approvals.decide_approval(scope, question, "once")
     assert desk.question(run)["decision"] is None
 
 
@@ -341,4 +341,4 @@ async def test_a_decision_is_one_of_three(desk: Desk, office: Office) -> None:
     run = await desk.waiting(office.founder)
     async with desk.scope(office.founder) as scope:
         with pytest.raises(InvalidInput):
-            await service.decide_approval(scope, desk.question(run)["id"], "always")
+            await approvals.decide_approval(scope, desk.question(run)["id"], "always")

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from operalta.agents import service
+from operalta.agents.approvals import service as approvals
 from operalta.db.errors import ClaimLost
 from operalta.db.scope import open_run_scope
 from tests.agents.conftest import Deaths, Desk, Office, Turn, WorkerDied, calling, scripted
@@ -65,7 +65,7 @@ async def _to_the_end(desk: Desk, member: Member, run: UUID) -> None:
         if desk.status(run) != "waiting_for_approval":
             return
         async with desk.scope(member) as scope:
-            await service.decide_approval(scope, desk.question(run)["id"], "once")
+            await approvals.decide_approval(scope, desk.question(run)["id"], "once")
 
 
 @pytest.mark.proves("5.5.1")

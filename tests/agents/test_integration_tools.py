@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from operalta.agents import service as agents
+from operalta.agents.approvals import service as approvals
 from operalta.agents.tool_functions import MakeDoor
 from operalta.db.scope import Origin, Row, Scope, open_key_scope
 from operalta.sandbox.destinations import Exemptions
@@ -205,7 +206,7 @@ async def test_writes_are_asked_about_typed_or_not_and_no_grant_covers_the_next(
     run = await shop.ask('/ask-service acme-billing POST /invoices | {"amount": 3}')
     assert shop.desk.status(run) == "waiting_for_approval"
     async with shop.desk.scope(shop.founder) as scope:
-        (card,) = [one for one in await agents.list_approvals(scope, waiting=True) if one.run_id == run]
+        (card,) = [one for one in await approvals.list_approvals(scope, waiting=True) if one.run_id == run]
     assert not card.may_be_granted_for_conversation
     await shop.desk.decide(shop.founder, run, "once")
     assert [one[3] for one in shop.service.asked] == ['{"amount": 3}']

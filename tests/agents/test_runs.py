@@ -3,6 +3,7 @@
 import pytest
 
 from operalta.agents import service
+from operalta.agents.approvals import service as approvals
 from operalta.agents.canonical import JsonValue
 from operalta.agents.rules import RunLimits
 from operalta.kernel.errors import NotFound
@@ -247,8 +248,8 @@ async def test_private_work_and_other_companies_work_do_not_exist(desk: Desk, of
         for look in (
             service.get_run(scope, posted.run_id),
             service.stop_run(scope, posted.run_id),
-            service.get_approval(scope, question),
-            service.decide_approval(scope, question, "once"),
+            approvals.get_approval(scope, question),
+            approvals.decide_approval(scope, question, "once"),
             conversations.get(scope, posted.conversation_id),
             conversations.messages(scope, posted.conversation_id),
             service.post_message(scope, "Hello", conversation_id=posted.conversation_id),
@@ -258,6 +259,6 @@ async def test_private_work_and_other_companies_work_do_not_exist(desk: Desk, of
         assert await service.events_after(scope, posted.run_id, 0) == ()
         assert await service.runs_of_conversation(scope, posted.conversation_id) == []
         assert await service.steps_of_conversation(scope, posted.conversation_id) == {}
-        assert await service.list_approvals(scope, waiting=True) == ()
-        assert await service.count_waiting_approvals(scope) == 0
+        assert await approvals.list_approvals(scope, waiting=True) == ()
+        assert await approvals.count_waiting_approvals(scope) == 0
     assert desk.question(posted.run_id)["decision"] is None

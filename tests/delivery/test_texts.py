@@ -25,6 +25,10 @@ FACTS = {
     "heir": "Linus",
     "reason": "Ada asked",
     "until": "2026-11-23 14:30",
+    "agent": "Analyst",
+    "requester": "Grace",
+    "tools": "files_write, web_fetch",
+    "card": "01a2276d-c8c5-7189-a01a-38e22bb46f90",
 }
 
 

@@ -21,6 +21,12 @@ IN_CONFIDENCE: LiteralString = (
     " AND EXISTS (SELECT FROM agents.runs AS run WHERE run.id = %(run)s AND run.private_to IS NOT NULL))"
 )
 OF_RUN: LiteralString = "company_id = %(company)s AND run_id = %(run)s"
+GIVEN_BY_A_DECIDER: LiteralString = (
+    " AND decision = 'conversation' AND EXISTS (SELECT FROM tenancy.memberships AS held"
+    " JOIN tenancy.companies AS host ON host.id = held.company_id JOIN access.role_permissions AS granted"
+    " ON granted.company_kind = host.kind AND granted.role = held.role AND granted.permission = 'approvals:decide'"
+    " WHERE held.company_id = ours.company_id AND held.person_id = ours.decided_by AND held.ended_at IS NULL)"
+)
 EVERY: LiteralString = "true"
 
 
@@ -353,6 +359,8 @@ LAWS: Final[dict[str, tuple[Law, ...]]] = {
     "agents.agent_versions": (read(BOTH, COMPANYS, May.AGENTS_READ),),
     # Allowed and withdrawn by a function alone.
     "agents.allowed_routes": (read(BOTH, COMPANYS, May.AGENTS_READ),),
+    "agents.approval_rules": CLOSED,
+    "agents.approval_mail": CLOSED,
     "agents.allowed_regions": (read(BOTH, COMPANYS, May.AGENTS_READ),),
     # Without content: whoever may read the audit log sees all of it. A run writes its own lines, and ends each once.
     "agents.model_requests": (
@@ -405,7 +413,7 @@ LAWS: Final[dict[str, tuple[Law, ...]]] = {
             "worker",
             OF_RUN,
             May.AGENTS_RUN,
-            "-asked_at decision decided_by decided_session decided_at consumed_at",
+            "-asked_at decision decided_by decided_session decided_at consumed_at mailed_at",
             id=FRESH,
             run_id=SELF_RUN,
             requester_id=SELF,
@@ -419,15 +427,17 @@ LAWS: Final[dict[str, tuple[Law, ...]]] = {
             decision="'once'",
             decided_by=SELF,
             decided_session="%(session_id)s::uuid",
+            decided_at="now()",
         ),
-        change("worker", OF_RUN + " AND decision = 'conversation'", May.AGENTS_RUN, "consumed_at", consumed_at="now()"),
+        # Not where whoever decided could not decide now.
+        change("worker", OF_RUN + GIVEN_BY_A_DECIDER, May.AGENTS_RUN, "consumed_at", consumed_at="now()"),
     ),
     "agents.grants": (
         read(BOTH, SHARED, May.APPROVALS_READ),
-        # Only what the person decided in this way themselves.
+        # Only in the transaction in which the person decides in this way themselves: none of these copies.
         add(
             "web",
-            COMPANYS + " AND given_by = %(person)s",
+            COMPANYS + " AND given_by = %(person)s AND given_at = now()",
             May.APPROVALS_DECIDE,
             "-id given_at revoked_at",
             given_by=SELF,

@@ -130,6 +130,9 @@ OF_COMPANY: Final[tuple[LiteralString, ...]] = (
             'none', %(founder)s)""",
     """INSERT INTO agents.allowed_routes (company_id, slug, record_sha256, allowed_by)
         VALUES (%(company)s, %(canary)s, repeat('0', 64), %(founder)s)""",
+    """INSERT INTO agents.approval_rules (company_id, tool_class, roles, second_person, changed_by)
+        VALUES (%(company)s, 'read', '{founder}', false, %(founder)s)""",
+    """INSERT INTO agents.approval_mail (company_id, person_id, wanted) VALUES (%(company)s, %(founder)s, 'all')""",
     """INSERT INTO agents.allowed_regions (company_id, region, allowed_by)
         VALUES (%(company)s, %(canary)s, %(founder)s)""",
     """INSERT INTO workspace.records (company_id, id, kind, title, body, status, owner_id, recorded_by)

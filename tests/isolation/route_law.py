@@ -57,6 +57,8 @@ LAW: dict[Audience | May, str] = {
     """,
     May.COMPANY_MANAGE: """
         POST /c/{company}/model-routes       PUT /api/v1/companies/{company}/model-routes
+        POST /c/{company}/approvals/settings/rules
+        PUT /api/v1/companies/{company}/approvals/rules
     """,
     May.MEMBERS_READ: """
         GET /c/{company}/members             GET /api/v1/companies/{company}/members
@@ -283,11 +285,16 @@ LAW: dict[Audience | May, str] = {
     May.APPROVALS_READ: """
         GET /c/{company}/approvals           GET /c/{company}/approvals/{approval_id}
         GET /api/v1/companies/{company}/approvals
+        GET /c/{company}/approvals/settings  GET /api/v1/companies/{company}/approvals/rules
+        GET /api/v1/companies/{company}/approvals/mail
         GET /api/v1/companies/{company}/approvals/grants
         GET /api/v1/companies/{company}/approvals/{approval_id}
     """,
     May.APPROVALS_DECIDE: """
         POST /c/{company}/approvals/{approval_id}/decision
+        POST /c/{company}/approvals/decision POST /c/{company}/approvals/settings/mail
+        POST /api/v1/companies/{company}/approvals/decision
+        PUT /api/v1/companies/{company}/approvals/mail
         POST /c/{company}/grants/{grant_id}/revoke
         POST /api/v1/companies/{company}/approvals/{approval_id}/decision
         DELETE /api/v1/companies/{company}/approvals/grants/{grant_id}

@@ -13,9 +13,21 @@ from tests.web.samples_models import model_pages
 from tests.web.samples_public import public_pages, signed_out
 from tests.web.samples_schedules import schedule_errors, schedule_pages
 from tests.web.samples_webhooks import webhook_errors, webhook_pages
-from tests.web.samples_work import approval, work
+from tests.web.samples_work import approval, joint_approval, work
 
-__all__ = ["ADA", "Context", "Sample", "approval", "minimal", "page", "revenue", "rich", "visitor", "with_errors"]
+__all__ = [
+    "ADA",
+    "Context",
+    "Sample",
+    "approval",
+    "joint_approval",
+    "minimal",
+    "page",
+    "revenue",
+    "rich",
+    "visitor",
+    "with_errors",
+]
 
 
 def rich() -> list[Sample]:

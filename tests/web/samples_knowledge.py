@@ -243,7 +243,7 @@ def file_pages() -> list[Sample]:
             "sha256": HASH,
         },
         "form": {},
-        "preview": {"kind": "markdown", "text": str(approval()["after"]), "is_cut": True},
+        "preview": {"kind": "markdown", "text": str(approval()["calls"][0]["after"]), "is_cut": True},
         "reading": {"facts": [], "notes": (), "refusal": None},
         "versions": [
             {

@@ -7,16 +7,15 @@ from operalta.kernel.ids import new_id
 from tests.web.samples_ground import NOW, Context, Sample, before, page
 
 
-def approval(**changes: object) -> Context:
-    """Return an approval for a write, with a changed text to compare."""
+def _call(**changes: object) -> Context:
+    """Return a call that writes, with a changed text to compare."""
     old = "# Price list\n\n- Team: 49 € a month\n- Studio: 99 € a month\n\nPrices hold until the end of the year.\n"
     new = old.replace("49 €", "55 €").replace("99 €", "109 €") + "Yearly billing: two months free.\n"
+    identifier = str(new_id())
     return {
-        "id": str(new_id()),
+        "id": identifier,
+        "seen": f"{identifier} {'0' * 64}",
         "state": "waiting",
-        "agent": "Analyst",
-        "requester": "Ada Okafor",
-        "company": "Lumen Labs",
         "tool": "files_write",
         "summary": "Write “prices/price-list.md”",
         "arguments": {"path": "prices/price-list.md", "text": new, "overwrite": True},
@@ -24,10 +23,8 @@ def approval(**changes: object) -> Context:
         "after": new,
         "reason": "The new prices do not stand in your message, so a person has to confirm them.",
         "sensitive": False,
-        "asked_at": before(minutes=4),
-        "expires_at": NOW + timedelta(minutes=56, seconds=30),
-        "may_approve": ["Ada Okafor", "any founder"],
-        "conversation": {"id": str(new_id()), "title": "New prices for spring"},
+        "may_decide": True,
+        "deciders": "Founders and advisors may decide this",
         "decided_by": None,
         "decided_at": None,
         "scope": None,
@@ -35,8 +32,8 @@ def approval(**changes: object) -> Context:
     }
 
 
-def _fetch_approval() -> Context:
-    return approval(
+def _command(**changes: object) -> Context:
+    return _call(
         tool="shell_run",
         summary="Run a command in the sandbox",
         arguments={"command": "python3 churn.py --months 12 \u202e3202\u202c > churn.csv", "seconds": 30},
@@ -44,8 +41,37 @@ def _fetch_approval() -> Context:
         after=None,
         reason="Commands are asked about every time.",
         sensitive=True,
-        conversation=None,
+        deciders="Founders may decide this",
+        **changes,
     )
+
+
+def _card(*calls: Context, **changes: object) -> Context:
+    waits = any(call["state"] == "waiting" for call in calls)
+    return {
+        "id": calls[0]["id"],
+        "state": "waiting" if waits else calls[0]["state"],
+        "heading": calls[0]["summary"] if len(calls) == 1 else f"Analyst asks for {len(calls)} things at once",
+        "agent": "Analyst",
+        "requester": "Ada Okafor",
+        "company": "Lumen Labs",
+        "asked_at": before(minutes=4),
+        "expires_at": NOW + timedelta(minutes=56, seconds=30) if waits else None,
+        "conversation": {"id": str(new_id()), "title": "New prices for spring"},
+        "calls": list(calls),
+        **changes,
+    }
+
+
+def approval(**changes: object) -> Context:
+    """Return the card of one call that writes."""
+    return _card(_call(**changes))
+
+
+def joint_approval() -> Context:
+    """Return the card of three calls, one of which is decided and one not for everybody."""
+    decided = {"state": "approved", "decided_by": "Ada Okafor", "decided_at": before(minutes=2), "scope": "once"}
+    return _card(_call(), _command(), _call(summary="Write “prices/letter.md”", before="", **decided), _call())
 
 
 ANSWER: Final = """Churn fell after the change to yearly billing, from **3.1 %** to **2.2 %** a month.
@@ -175,6 +201,8 @@ def work() -> list[Sample]:
             "conversation": {"id": "c1", "title": "New prices for spring"},
             "granted_by": "Ada Okafor",
             "granted_at": before(minutes=2),
+            "arguments": {"path": "prices/price-list.md", "text": "Team: 55 €", "overwrite": True},
+            "expires_at": NOW + timedelta(days=30),
         }
     ]
     return [
@@ -202,7 +230,8 @@ def work() -> list[Sample]:
             {
                 "page": page("approvals"),
                 "state": "waiting",
-                "approvals": [approval(), _fetch_approval()],
+                "approvals": [approval(), _card(_command(), conversation=None), joint_approval()],
+                "to_deny": [f"{new_id()} {'0' * 64}" for _ in range(5)],
                 "grants": grants,
                 **base,
             },
@@ -210,7 +239,14 @@ def work() -> list[Sample]:
         Sample(
             "approvals-decided",
             "approvals.html",
-            {"page": page("approvals"), "state": "decided", "approvals": [decided], "grants": [], **base},
+            {
+                "page": page("approvals"),
+                "state": "decided",
+                "approvals": [decided],
+                "to_deny": [],
+                "grants": [],
+                **base,
+            },
         ),
         Sample(
             "approval",
@@ -218,11 +254,17 @@ def work() -> list[Sample]:
             {"page": page("approvals"), "approval": approval(), "return_to": "/c/lumen/approvals"},
         ),
         Sample(
+            "approval-of-several",
+            "approval.html",
+            {"page": page("approvals"), "approval": joint_approval(), "return_to": "/c/lumen/approvals"},
+        ),
+        *_settings(),
+        Sample(
             "approval-observer",
             "approval.html",
             {
                 "page": page("approvals", permissions={"approvals:read"}),
-                "approval": _fetch_approval(),
+                "approval": _card(_command(), conversation=None),
                 "return_to": "",
             },
         ),
@@ -283,6 +325,27 @@ def _agent_versions() -> Context:
         "previous_url": None,
         "next_url": None,
     }
+
+
+def _settings() -> list[Sample]:
+    labels = {"write_shared": "Writes what others see", "execute": "Runs commands", "destroy": "Destroys"}
+    rules = [
+        {
+            "tool_class": tool_class,
+            "label": label,
+            "roles": ("founder",) if tool_class == "destroy" else ("advisor", "founder"),
+            "second_person": tool_class == "execute",
+            "changed_by": "Ada Okafor" if tool_class == "execute" else None,
+            "changed_at": before(hours=30) if tool_class == "execute" else None,
+        }
+        for tool_class, label in labels.items()
+    ]
+    settings: Context = {"rules": rules, "roles": ["founder", "advisor"], "mail": "own"}
+    reading = page("approvals", permissions={"approvals:read"})
+    return [
+        Sample("approval-settings", "approval_settings.html", {"page": page("approvals"), **settings}),
+        Sample("approval-settings-reading", "approval_settings.html", {"page": reading, **settings, "mail": None}),
+    ]
 
 
 def _agents(grants: list[Context]) -> list[Sample]:

@@ -211,6 +211,20 @@ def test_who_may_decide_gets_three_buttons_and_others_none() -> None:
     assert choices(render_approval(samples.approval(sensitive=True))) == ["denied", "once"]
     assert choices(render_approval(samples.approval(), permissions={"approvals:read"})) == []
     assert choices(render_approval(samples.approval(state="expired"))) == []
+    assert choices(render_approval(samples.approval(may_decide=False))) == []
+
+
+def test_a_card_of_several_calls_sends_those_that_it_shows_and_no_others() -> None:
+    card = samples.joint_approval()
+    html = Page(render_approval(card))
+    shown = [element.attributes["value"] for element in html.having("name", "shown")]
+    assert shown == [call["seen"] for call in card["calls"] if call["state"] == "waiting"]
+    addresses = {e.attributes["formaction"] for e in html.having("name", "decision") if "formaction" in e.attributes}
+    assert addresses == {f"/c/lumen/approvals/{value[:36]}/decision" for value in map(str, shown)}
+    card["calls"][0]["may_decide"] = False
+    shown = [element.attributes["value"] for element in Page(render_approval(card)).having("name", "shown")]
+    assert card["calls"][0]["seen"] not in shown
+    assert len(shown) == 2
 
 
 def test_the_focus_of_an_approval_starts_on_its_heading() -> None:

@@ -242,6 +242,9 @@ OPERATIONS: dict[SensitiveOperation, Callable[[Holder, str], list[Answer]]] = {
     SensitiveOperation.ALLOW_MODEL_ROUTES: lambda ada, _: [
         inside(ada, "PUT", "model-routes", {"routes": [], "regions": ["EU"]})
     ],
+    SensitiveOperation.CHANGE_APPROVAL_RULES: lambda ada, _: [
+        inside(ada, "PUT", "approvals/rules", {"rules": [{"tool_class": "egress", "roles": ["founder"]}]})
+    ],
 }
 
 

@@ -4,19 +4,21 @@ It works as the dispatcher's database role, which sees the queue and ids but no 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import TypeVar
 from uuid import UUID
 
 import structlog
 
 from operalta.agents import store
-from operalta.db.errors import DatabaseOutOfReach
+from operalta.db.errors import ClaimLost, DatabaseOutOfReach
 from operalta.db.pools import Pool
 
 HEARTBEAT_SECONDS = 0.5
 """How soon at the latest a tool that is under way is ended where its person has left the company."""
+Result = TypeVar("Result")
 log = structlog.get_logger(__name__)
 
 
@@ -95,3 +97,24 @@ class Dispatcher:
                     claim.lost.set()
                     return
             await asyncio.sleep(HEARTBEAT_SECONDS)
+
+
+async def unless_stopped(claim: Claim, work: Awaitable[Result]) -> Result | None:
+    """Return what `work` gives; None where the person stopped the run first, which ends the work at once.
+
+    So does losing the claim (the person has left the company, or another worker has the run): ClaimLost then.
+    """
+    under_way = asyncio.ensure_future(work)
+    stopped, lost = (asyncio.ensure_future(event.wait()) for event in (claim.stop, claim.lost))
+    waited_for = {under_way, stopped, lost}
+    try:
+        await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
+        if under_way.done():
+            return under_way.result()
+        if lost.done():
+            raise ClaimLost
+        return None
+    finally:
+        for task in waited_for:
+            task.cancel()
+        await asyncio.wait(waited_for)

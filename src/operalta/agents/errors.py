@@ -59,6 +59,10 @@ class ApprovalNotValid(Conflict):
     """This approval does not fit what is asked now. Look at the new question and decide again."""
 
 
+class NotTheirsToDecide(NotAllowed):
+    """Your role does not decide about this kind of call, or somebody else than who asked for it has to."""
+
+
 class ArgumentsNotCanonical(InvalidInput):
     """These arguments cannot be written down unambiguously. Use plain text and ordinary numbers."""
 

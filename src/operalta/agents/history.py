@@ -12,6 +12,10 @@ from operalta.agents.rules import EventKind, RunUsage
 from operalta.agents.steps import CallOutcome, CallResult, History, begin, load_history, open_calls, with_results
 from operalta.db.scope import Row
 
+_CARD_ENDS = frozenset(
+    {EventKind.MODEL_ANSWERED, EventKind.APPROVAL_DECIDED, EventKind.TOOL_OUTPUT, EventKind.TOOL_RESULT}
+)
+
 
 @dataclass(slots=True)
 class RunMemory:
@@ -20,8 +24,9 @@ class RunMemory:
     `turns` are the model's answers in order; `results` what came of each call, by its id; `decided` how the policy
     decided about each call last; `passed` the call keys that passed without a card, and `own_space` the calls that
     passed as own space, both by call id; `context` what it was told beside the message; `open_questions` the calls
-    that a person is asked about. `usage` counts from the last time that the run was given an allowance, of which there
-    were `continued` besides the first. `children_ended` are the runs that it began and was told the end of.
+    that a person is asked about; `card` the first question of the card that the next one joins, until something comes
+    of a call. `usage` counts from the last time that the run was given an allowance, of which there were `continued`
+    besides the first. `children_ended` are the runs that it began and was told the end of.
     """
 
     sequence: int = 0
@@ -31,6 +36,7 @@ class RunMemory:
     passed: dict[str, str] = field(default_factory=dict[str, str])
     own_space: set[str] = field(default_factory=set[str])
     open_questions: set[str] = field(default_factory=set[str])
+    card: str | None = None
     context: tuple[Piece, ...] = ()
     usage: RunUsage = field(default_factory=RunUsage)
     continued: int = 0
@@ -39,6 +45,7 @@ class RunMemory:
     def take(self, kind: EventKind, body: dict[str, Any], sequence: int) -> None:
         """Take in one event."""
         self.sequence = sequence
+        self._end_card(kind)
         match kind:
             case EventKind.CONTEXT_GATHERED:
                 self.context = tuple(Piece.from_json(each) for each in body.get("pieces", ()))
@@ -48,9 +55,7 @@ class RunMemory:
                     RunUsage(steps=1, tokens=int(body.get("tokens", 0)), cost_micros=int(body.get("cost_micros", 0)))
                 )
             case EventKind.CHILD_ENDED:
-                used = {name: int(body.get(name, 0)) for name in ("steps", "tool_calls", "tokens", "cost_micros")}
-                self.usage = self.usage.plus(RunUsage(**used))
-                self.children_ended.add(body["run_id"])
+                self._child_ended(body)
             case EventKind.TOOL_ASKED:
                 self.usage = self.usage.plus(RunUsage(tool_calls=1))
             case EventKind.RUN_CONTINUED:
@@ -59,6 +64,7 @@ class RunMemory:
                 self._decided(body)
             case EventKind.APPROVAL_ASKED:
                 self.open_questions.add(body["call_id"])
+                self.card = self.card or body["approval_id"]
             case EventKind.APPROVAL_DECIDED:
                 self.open_questions.discard(body["call_id"])
             case EventKind.TOOL_RESULT:
@@ -67,6 +73,15 @@ class RunMemory:
                 )
             case _:
                 pass
+
+    def _end_card(self, kind: EventKind) -> None:
+        if kind in _CARD_ENDS:
+            self.card = None
+
+    def _child_ended(self, body: dict[str, Any]) -> None:
+        used = {name: int(body.get(name, 0)) for name in ("steps", "tool_calls", "tokens", "cost_micros")}
+        self.usage = self.usage.plus(RunUsage(**used))
+        self.children_ended.add(body["run_id"])
 
     def _decided(self, body: dict[str, Any]) -> None:
         call = body["call_id"]

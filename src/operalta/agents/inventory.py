@@ -67,6 +67,20 @@ ENTRIES: tuple[InventoryEntry, ...] = (
         _WITH_CONVERSATION,
     ),
     _table(
+        "agents.approval_rules",
+        "Keep who may decide about which class of tool.",
+        "company_id",
+        ("who changed which rule, when",),
+        "As long as the company exists.",
+    ),
+    _table(
+        "agents.approval_mail",
+        "Keep about which waiting questions a member wants mail.",
+        "person_id",
+        ("a choice of a member's",),
+        "As long as the company exists.",
+    ),
+    _table(
         "agents.allowed_routes",
         "Keep which model routes the company allows, as it saw their approval records.",
         "company_id",

@@ -139,5 +139,5 @@ async def _under_role_and_grant(
     if plain is None or tool.asks_each_time(plain):
         return decision
     shape = arguments_shape(tool, plain)
-    grant = await approval_store.grant_for(scope, attempt.run["conversation_id"], tool.name, tool_hash(tool), shape)
+    grant = await approval_store.grant_for(scope, attempt.run, tool.name, tool_hash(tool), shape)
     return PolicyDecision(Outcome.ALLOW, ("granted_for_this_conversation",)) if grant else decision

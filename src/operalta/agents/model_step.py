@@ -2,6 +2,7 @@
 
 from contextlib import aclosing
 
+from operalta.agents.dispatch import unless_stopped
 from operalta.agents.errors import ModelMisbehaved
 from operalta.agents.history import as_message
 from operalta.agents.journal import Attempt, Stopped
@@ -9,7 +10,7 @@ from operalta.agents.model_routes.asking import Question, RoutedTurn, ask
 from operalta.agents.model_routes.ledger import Ledger, end_requests
 from operalta.agents.routes import ModelCall, RouteRegistry
 from operalta.agents.rules import EventKind
-from operalta.agents.settlement import keep_egress, unless_stopped
+from operalta.agents.settlement import keep_egress
 from operalta.agents.steps import History, TextDelta
 from operalta.kernel.errors import Refusal
 from operalta.kernel.ids import CompanyId, RunId

@@ -28,7 +28,7 @@ from operalta.agents.registry import ToolRegistry
 from operalta.agents.route_rules import BUILTIN_ROUTE
 from operalta.agents.routes import RouteRegistry
 from operalta.agents.rules import EventKind, RunLimits, RunState, check
-from operalta.agents.settlement import settle
+from operalta.agents.settlement import questions_first, settle
 from operalta.agents.steps import History, answer_in, open_calls
 from operalta.audit.rules import Action, Outcome
 from operalta.audit.service import record
@@ -156,9 +156,8 @@ class Runner:
     async def _settle(self, attempt: Attempt, history: History) -> bool:
         """Bring every call of the last turn to its result. What needs a person is asked in one go."""
         waits = False
-        for call in open_calls(history):
-            if call.call_id not in attempt.memory.results:
-                waits = not await settle(attempt, call) or waits
+        for call in await questions_first(attempt, open_calls(history)):
+            waits = not await settle(attempt, call) or waits
         if waits:
             async with attempt.scope() as scope:
                 await attempt.stop_if_wanted(scope)

@@ -1,6 +1,5 @@
-"""What people do with agents: write to them, watch and stop their runs, decide their questions."""
+"""What people do with agents: write to them, change them, watch and stop their runs."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from textwrap import shorten
@@ -9,23 +8,16 @@ from uuid import UUID
 
 from operalta.access.rules import Permission
 from operalta.agents import store
-from operalta.agents.approvals import store as approval_store
 from operalta.agents.definitions import store as definition_store
-from operalta.agents.errors import ApprovalNotValid
-from operalta.agents.policy import ASKED_EACH_TIME
-from operalta.agents.registry import ToolClass
 from operalta.agents.rules import RunState
-from operalta.audit.rules import Action
-from operalta.audit.service import record
 from operalta.db.permission import require
 from operalta.db.scope import Row, Scope
-from operalta.kernel.errors import Conflict, InvalidInput, NotAllowed, NotFound
-from operalta.kernel.ids import AgentId, ApprovalId, ConversationId, MessageId, RunId, new_id
+from operalta.kernel.errors import Conflict, NotAllowed, NotFound
+from operalta.kernel.ids import AgentId, ConversationId, MessageId, RunId, new_id
 from operalta.terms.registry import upholds
 from operalta.workspace.conversations import service as conversations
 
 LONGEST_TITLE = 60
-DECISIONS = ("once", "conversation", "denied")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,36 +62,6 @@ class RunEvent:
     kind: str
     body: dict[str, Any]
     at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Approval:
-    """A question for a person: all of what would be done, and why it is asked."""
-
-    id: ApprovalId
-    run_id: RunId
-    conversation_id: ConversationId
-    call_id: str
-    agent_name: str
-    requester_name: str | None
-    tool: str
-    tool_class: str
-    arguments: dict[str, Any]
-    reasons: tuple[str, ...]
-    before: str | None
-    after: str | None
-    asked_at: datetime
-    expires_at: datetime
-    expired: bool
-    decision: str | None
-    decided_at: datetime | None
-    decider_name: str | None
-    is_private: bool
-
-    @property
-    def may_be_granted_for_conversation(self) -> bool:
-        """Whether "for this conversation" is offered: not for what is asked about each time."""
-        return _may_be_granted(self.tool_class, self.reasons)
 
 
 @upholds("5.0.1")
@@ -197,101 +159,3 @@ async def stop_run(scope: Scope, run_id: UUID) -> None:
     await get_run(scope, run_id)
     if await store.request_stop(scope, run_id):
         await store.resume_run(scope, run_id)
-
-
-# ── Approvals ──────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def count_waiting_approvals(scope: Scope) -> int:
-    """Return how many questions wait that the person can see; none without the permission."""
-    try:
-        require(scope, Permission.APPROVALS_READ)
-    except NotAllowed:
-        return 0
-    return await approval_store.waiting_count(scope)
-
-
-async def list_approvals(scope: Scope, *, waiting: bool, conversation_id: UUID | None = None) -> tuple[Approval, ...]:
-    """Return the questions that wait, or those that do not, newest first, at most 100."""
-    require(scope, Permission.APPROVALS_READ)
-    return tuple(
-        _approval(row)
-        for row in await approval_store.approvals(scope, waiting=waiting, conversation_id=conversation_id)
-    )
-
-
-async def get_approval(scope: Scope, approval_id: UUID) -> Approval:
-    """Return one question. Raise NotFound."""
-    require(scope, Permission.APPROVALS_READ)
-    row = await approval_store.approval(scope, approval_id)
-    if row is None:
-        raise NotFound
-    return _approval(row)
-
-
-@upholds("5.5.1")
-async def decide_approval(scope: Scope, approval_id: UUID, decision: str) -> Approval:
-    """Decide a question: `once`, `conversation` or `denied`; the run goes on.
-
-    Only a person in their own session decides, and only the first decision counts. Raise NotFound, InvalidInput,
-    NotAllowed, or ApprovalNotValid where it was decided before or has expired.
-    """
-    require(scope, Permission.APPROVALS_DECIDE)
-    if decision not in DECISIONS:
-        raise InvalidInput(f"The decision is one of {', '.join(DECISIONS)}.", field="decision")
-    row = await approval_store.approval(scope, approval_id)
-    if row is None:
-        raise NotFound
-    if decision == "conversation" and not _may_be_granted(row["tool_class"], row["reasons"]):
-        raise InvalidInput("This kind of call is approved one by one.", field="decision")
-    if not await approval_store.decide(scope, approval_id, decision):
-        raise ApprovalNotValid
-    action = Action.APPROVAL_DENIED if decision == "denied" else Action.APPROVAL_GRANTED
-    await record(scope, action, "approval", approval_id, tool=row["tool"], scope_of_decision=decision)
-    if decision == "conversation":
-        await approval_store.give_grant(scope, row)
-        await record(scope, Action.GRANT_GIVEN, "approval", approval_id, tool=row["tool"])
-    await store.resume_run(scope, row["run_id"])
-    return await get_approval(scope, approval_id)
-
-
-def _may_be_granted(tool_class: str, reasons: Iterable[str]) -> bool:
-    return not ToolClass(tool_class).is_sensitive and ASKED_EACH_TIME not in reasons
-
-
-async def list_grants(scope: Scope) -> list[Row]:
-    """Return the standing grants."""
-    require(scope, Permission.APPROVALS_READ)
-    return await approval_store.grants(scope)
-
-
-async def revoke_grant(scope: Scope, grant_id: UUID) -> None:
-    """End a grant at once. Raise NotFound."""
-    require(scope, Permission.APPROVALS_DECIDE)
-    if not await approval_store.revoke_grant(scope, grant_id):
-        raise NotFound
-    await record(scope, Action.GRANT_REVOKED, "grant", grant_id)
-
-
-def _approval(row: Row) -> Approval:
-    return Approval(
-        id=ApprovalId(row["id"]),
-        run_id=RunId(row["run_id"]),
-        conversation_id=ConversationId(row["conversation_id"]),
-        call_id=row["call_id"],
-        agent_name=row["agent_name"],
-        requester_name=row["requester_name"],
-        tool=row["tool"],
-        tool_class=row["tool_class"],
-        arguments=row["arguments"],
-        reasons=tuple(row["reasons"]),
-        before=row["before"],
-        after=row["after"],
-        asked_at=row["asked_at"],
-        expires_at=row["expires_at"],
-        expired=row["expired"],
-        decision=row["decision"],
-        decided_at=row["decided_at"],
-        decider_name=row["decider_name"],
-        is_private=row["private_to"] is not None,
-    )

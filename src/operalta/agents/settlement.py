@@ -4,10 +4,9 @@ A tool's effect and its event commit together. A tool that reaches outside, wher
 marked before it starts and never repeated by itself.
 """
 
-import asyncio
-from collections.abc import Awaitable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -17,7 +16,7 @@ from operalta.agents.approvals import rules as approval_rules
 from operalta.agents.approvals import store as approval_store
 from operalta.agents.canonical import JsonValue
 from operalta.agents.company_tools import Delegate
-from operalta.agents.dispatch import Claim
+from operalta.agents.dispatch import unless_stopped
 from operalta.agents.errors import CannotBeShown
 from operalta.agents.journal import Attempt
 from operalta.agents.judgement import judge
@@ -31,7 +30,7 @@ from operalta.agents.tool_work import ToolWork
 from operalta.audit.rules import Action
 from operalta.audit.rules import Outcome as Ended
 from operalta.audit.service import record
-from operalta.db.errors import ClaimLost, DatabaseOutOfReach
+from operalta.db.errors import DatabaseOutOfReach
 from operalta.db.scope import Row, Scope
 from operalta.kernel import clock
 from operalta.kernel.errors import InvalidInput, NotAllowed, NotFound, Refusal, TooLarge
@@ -39,14 +38,14 @@ from operalta.kernel.ids import ApprovalId, CompanyId, ConversationId, PersonId,
 from operalta.sandbox.exchange import EgressLine
 from operalta.terms.registry import upholds
 
-Result = TypeVar("Result")
 _INTERRUPTED = "This was interrupted and may have happened. It is not repeated by itself."
 _DOES_NOT_FIT = "The approval does not fit this call any more. Ask for it again."
+_NOT_THEIRS = "The approval came from somebody who may no longer give it. Ask for it again."
 _CHANGED_SINCE = "What this would replace has changed since you were asked. Ask for it again."
 
 
 @dataclass(frozen=True, slots=True)
-class _Accepted:
+class Accepted:
     """A call whose arguments fit its tool. `typed`: the person typed exactly this as a command."""
 
     call: ToolCall
@@ -70,13 +69,29 @@ async def settle(attempt: Attempt, call: ToolCall) -> bool:
         return True
     plain = policy.plain_arguments(arguments)
     typed = "typed_as_a_command" in decision.reasons
-    accepted = _Accepted(call, tool, arguments, plain, _propose(attempt, tool, plain), typed)
+    accepted = Accepted(call, tool, arguments, plain, _propose(attempt, tool, plain), typed)
     if decision.outcome is Outcome.ALLOW:
         return await _carry_out(attempt, accepted, None)
     return await _settle_by_approval(attempt, accepted, decision)
 
 
-async def _settle_by_approval(attempt: Attempt, accepted: _Accepted, decision: PolicyDecision) -> bool:
+async def questions_first(attempt: Attempt, calls: Iterable[ToolCall]) -> list[ToolCall]:
+    """Return the calls of a turn in the order in which they are settled: what a person is asked about comes first.
+
+    So a turn's questions are put together, and no call of it that takes its time can add to a card that is looked at.
+    """
+    open_ones = [call for call in calls if call.call_id not in attempt.memory.results]
+    if len(open_ones) < 2:  # noqa: PLR2004 - one has no order
+        return open_ones
+    asks = {
+        call.call_id
+        for call in open_ones
+        if (await judge(attempt, call, attempt.registry.resolve(call.tool))).outcome is Outcome.ASK
+    }
+    return sorted(open_ones, key=lambda call: call.call_id not in asks)
+
+
+async def _settle_by_approval(attempt: Attempt, accepted: Accepted, decision: PolicyDecision) -> bool:
     call = accepted.call
     try:
         approval = await _approval(attempt, accepted, decision)
@@ -131,7 +146,7 @@ async def _deny(
 
 
 @upholds("5.3.3", "5.5.1")
-async def _approval(attempt: Attempt, accepted: _Accepted, decision: PolicyDecision) -> Row | None:
+async def _approval(attempt: Attempt, accepted: Accepted, decision: PolicyDecision) -> Row | None:
     """Return the decided (or lapsed) question about a call, or put it and return None while it is open."""
     call = accepted.call
     async with attempt.scope() as scope:
@@ -144,6 +159,7 @@ async def _approval(attempt: Attempt, accepted: _Accepted, decision: PolicyDecis
         if call.call_id in attempt.memory.open_questions:
             body = {
                 "approval_id": str(found["id"]),
+                "card_id": str(found["card_id"]),
                 "call_id": call.call_id,
                 "decision": found["decision"] or "expired",
             }
@@ -151,9 +167,11 @@ async def _approval(attempt: Attempt, accepted: _Accepted, decision: PolicyDecis
         return found
 
 
-async def _ask(attempt: Attempt, scope: Scope, accepted: _Accepted, decision: PolicyDecision) -> None:
+async def _ask(attempt: Attempt, scope: Scope, accepted: Accepted, decision: PolicyDecision) -> None:
     before, after = await _shown(attempt, scope, accepted)
     approval_id = new_id()
+    # What is asked without anything happening in between is one card; the first question stands for it.
+    card = attempt.memory.card
     asked: dict[str, Any] = {
         "id": approval_id,
         "run": attempt.run["id"],
@@ -162,6 +180,7 @@ async def _ask(attempt: Attempt, scope: Scope, accepted: _Accepted, decision: Po
         "agent": attempt.run["agent_id"],
         "requester": scope.actor.person_id,
         "call": accepted.call.call_id,
+        "card": card,
         "tool": accepted.tool.name,
         "tool_class": accepted.tool.tool_class.value,
         "tool_hash": accepted.proposed.tool_hash,
@@ -173,13 +192,17 @@ async def _ask(attempt: Attempt, scope: Scope, accepted: _Accepted, decision: Po
         "after": after,
     }
     await approval_store.ask(scope, asked)
-    body = {"approval_id": str(approval_id), "call_id": accepted.call.call_id}
+    body = {
+        "approval_id": str(approval_id),
+        "card_id": card or str(approval_id),
+        "call_id": accepted.call.call_id,
+    }
     await attempt.event(scope, EventKind.APPROVAL_ASKED, body)
     sha256 = accepted.proposed.arguments_sha256
     await record(scope, Action.APPROVAL_ASKED, "approval", approval_id, tool=accepted.tool.name, sha256=sha256)
 
 
-async def _shown(attempt: Attempt, scope: Scope, accepted: _Accepted) -> tuple[str | None, str | None]:
+async def _shown(attempt: Attempt, scope: Scope, accepted: Accepted) -> tuple[str | None, str | None]:
     """Return what a card shows of a change. Raise CannotBeShown where the change would be refused anyway."""
     try:
         return await preview(attempt.files, scope, accepted.arguments)
@@ -187,7 +210,7 @@ async def _shown(attempt: Attempt, scope: Scope, accepted: _Accepted) -> tuple[s
         raise CannotBeShown(refusal.public_text) from refusal
 
 
-async def _carry_out(attempt: Attempt, accepted: _Accepted, approval: Row | None) -> bool:
+async def _carry_out(attempt: Attempt, accepted: Accepted, approval: Row | None) -> bool:
     """Do what was asked for. False: another agent is at it, and this one waits."""
     if accepted.tool.tool_class is ToolClass.DELEGATE:
         return await _hand_over(attempt, accepted, approval)
@@ -198,7 +221,7 @@ async def _carry_out(attempt: Attempt, accepted: _Accepted, approval: Row | None
     return True
 
 
-async def _hand_over(attempt: Attempt, accepted: _Accepted, approval: Row | None) -> bool:
+async def _hand_over(attempt: Attempt, accepted: Accepted, approval: Row | None) -> bool:
     """Begin the run of another agent, once, or tell what came of it. False while it is at work."""
     call = accepted.call
     async with attempt.scope() as scope:
@@ -221,7 +244,7 @@ async def _hand_over(attempt: Attempt, accepted: _Accepted, approval: Row | None
         return False
 
 
-async def _carry_out_here(attempt: Attempt, accepted: _Accepted, approval: Row | None) -> None:
+async def _carry_out_here(attempt: Attempt, accepted: Accepted, approval: Row | None) -> None:
     call = accepted.call
     async with attempt.scope() as scope:
         if not await _begin(attempt, scope, accepted, approval):
@@ -241,7 +264,7 @@ async def _carry_out_here(attempt: Attempt, accepted: _Accepted, approval: Row |
         await _finish(attempt, scope, accepted, result, approval)
 
 
-async def _carry_out_outside(attempt: Attempt, accepted: _Accepted, approval: Row | None) -> None:
+async def _carry_out_outside(attempt: Attempt, accepted: Accepted, approval: Row | None) -> None:
     """Run a tool whose effect no transaction undoes: marked before, so that it happens at most once."""
     call = accepted.call
     async with attempt.scope() as scope:
@@ -292,7 +315,7 @@ async def keep_egress(attempt: Attempt, scope: Scope, lines: Iterable[EgressLine
         await record(scope, action, "destination", destination, ended, rule=line.refusal or "")
 
 
-async def _begin(attempt: Attempt, scope: Scope, accepted: _Accepted, approval: Row | None) -> bool:
+async def _begin(attempt: Attempt, scope: Scope, accepted: Accepted, approval: Row | None) -> bool:
     """Mark the call as begun and use its approval up. False: it is settled without running."""
     await attempt.stop_if_wanted(scope)
     call, digest = accepted.call, accepted.proposed.arguments_sha256
@@ -300,14 +323,14 @@ async def _begin(attempt: Attempt, scope: Scope, accepted: _Accepted, approval: 
         # The worker died between the mark and the result: what happened outside is unknown.
         await attempt.result(scope, call, failed(call, _INTERRUPTED))
         return False
-    refusal = None if approval is None else await _use_up(attempt, scope, accepted, approval)
+    refusal = None if approval is None else await use_up(attempt, scope, accepted, approval)
     if refusal is not None:
         await attempt.result(scope, call, denied(call, refusal))
     return refusal is None
 
 
 @upholds("5.5.1")
-async def _use_up(attempt: Attempt, scope: Scope, accepted: _Accepted, approval: Row) -> str | None:
+async def use_up(attempt: Attempt, scope: Scope, accepted: Accepted, approval: Row) -> str | None:
     """Consume an approval for exactly this call. Return why not where it does not fit any more."""
     binding = approval_rules.ApprovalBinding(
         arguments_sha256=approval["arguments_sha256"],
@@ -334,16 +357,15 @@ async def _use_up(attempt: Attempt, scope: Scope, accepted: _Accepted, approval:
     if refusal is None and not await approval_store.consume(
         scope, approval["id"], attempt.run["id"], proposed.arguments_sha256, proposed.tool_hash
     ):
-        differing, refusal = ("consumed_at",), _DOES_NOT_FIT
+        stands = await approval_store.decision_stands(scope, approval["id"])
+        differing, refusal = (("consumed_at",), _DOES_NOT_FIT) if stands else (("approver",), _NOT_THEIRS)
     if refusal is not None:
         name, run = accepted.tool.name, str(attempt.run["id"])
         await record(scope, Action.TOOL_DENIED, "tool", name, Ended.REFUSED, run=run, differing=differing)
     return refusal
 
 
-async def _finish(
-    attempt: Attempt, scope: Scope, accepted: _Accepted, result: CallResult, approval: Row | None
-) -> None:
+async def _finish(attempt: Attempt, scope: Scope, accepted: Accepted, result: CallResult, approval: Row | None) -> None:
     content = cast("dict[str, Any]", dict(result.content))
     run = attempt.run["id"]
     await store.finish_call(scope, run, accepted.call.call_id, content)
@@ -354,27 +376,6 @@ async def _finish(
 
 
 _STOPPED_MIDWAY = "It was stopped while it was under way. What it did outside, if anything, is not known."
-
-
-async def unless_stopped(claim: Claim, work: Awaitable[Result]) -> Result | None:
-    """Return what `work` gives; None where the person stopped the run first, which ends the work at once.
-
-    So does losing the claim (the person has left the company, or another worker has the run): ClaimLost then.
-    """
-    under_way = asyncio.ensure_future(work)
-    stopped, lost = (asyncio.ensure_future(event.wait()) for event in (claim.stop, claim.lost))
-    waited_for = {under_way, stopped, lost}
-    try:
-        await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
-        if under_way.done():
-            return under_way.result()
-        if lost.done():
-            raise ClaimLost
-        return None
-    finally:
-        for task in waited_for:
-            task.cancel()
-        await asyncio.wait(waited_for)
 
 
 def _run_of(tool: ToolDeclaration) -> ToolRun:

@@ -101,6 +101,7 @@ class Action(StrEnum):
     APPROVAL_GRANTED = "approval.granted"
     APPROVAL_DENIED = "approval.denied"
     APPROVAL_EXPIRED = "approval.expired"
+    APPROVAL_RULE_CHANGED = "approval_rule.changed"
     GRANT_GIVEN = "grant.given"
     GRANT_REVOKED = "grant.revoked"
     EGRESS_FETCHED = "egress.fetched"

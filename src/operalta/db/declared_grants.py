@@ -203,8 +203,9 @@ WEB = Rights(
     },
     functions={
         "agents": """
-            allow_routes choose_route continue_run keep_schedule remove_schedule resume_run retire_agent retry_run
-            run_schedule_now start_run switch_schedule
+            allow_routes approval_rules_here change_approval_rule choose_approval_mail choose_route continue_run
+            keep_schedule own_approval_mail remove_schedule resume_run retire_agent retry_run run_schedule_now start_run
+            switch_schedule
         """,
         "audit": "append chain_state",
         "credentials": """
@@ -219,8 +220,8 @@ WEB = Rights(
         "delivery": "note_receipt send_invitation send_verification",
         "identity": "end_sessions own_password_changed_at own_staff_roles",
         "scope": """
-            colleagues company_permitting is_company_member_with_role may may_grant open_key_scope
-            open_person_scope open_scope open_staff_scope part prepare recently_proved roles_permitted
+            classes_to_decide colleagues company_permitting decision_stands is_company_member_with_role may may_grant
+            open_key_scope open_person_scope open_scope open_staff_scope part prepare recently_proved roles_permitted
             scope_company scope_is_operator scope_key scope_kind scope_person scope_reader scope_run scope_session
             session_person
         """,
@@ -241,7 +242,7 @@ WORKER = Rights(
         "agents.allowed_regions": "SELECT",
         "agents.allowed_routes": "SELECT",
         "agents.approvals": (
-            "SELECT, INSERT (after, agent_id, argument_shape, arguments, arguments_sha256, before, call_id, "
+            "SELECT, INSERT (after, agent_id, argument_shape, arguments, arguments_sha256, before, call_id, card_id, "
             "company_id, conversation_id, expires_at, id, private_to, reasons, requester_id, run_id, tool, "
             "tool_class, tool_hash), UPDATE (consumed_at)"
         ),
@@ -323,8 +324,8 @@ WORKER = Rights(
             note_refresh note_requests open_secret remove_secret replace_secret use_connection use_integration
         """,
         "scope": """
-            colleagues company_permitting is_company_member_with_role may open_run_scope part
-            roles_permitted scope_company scope_key scope_kind scope_person scope_reader scope_run
+            colleagues company_permitting decision_stands decisions_to_use is_company_member_with_role may
+            open_run_scope part roles_permitted scope_company scope_key scope_kind scope_person scope_reader scope_run
         """,
         "workspace": "search_artifacts search_messages search_passages search_records",
     },

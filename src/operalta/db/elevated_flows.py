@@ -70,6 +70,7 @@ FLOWS: tuple[Flow, ...] = (
     Flow("attach_code", Purpose.DELIVER_MAIL, _TAKEN, Trail.OF_TAKING),
     Flow("keep_in_outbox", Purpose.DELIVER_MAIL, _TAKEN, Trail.OF_TAKING),
     Flow("finish_message", Purpose.DELIVER_MAIL, _OF_THE_QUEUE, Trail.OWN_EVENT),
+    Flow("mail_waiting_approvals", Purpose.DELIVER_MAIL, _NO_IDS, Trail.OWN_EVENT),
     # ── What has expired ──
     Flow("forget_expired", Purpose.FORGET_EXPIRED, _NO_IDS, Trail.OWN_EVENT),
     Flow("forget_states", Purpose.FORGET_EXPIRED, _NO_IDS, Trail.OWN_EVENT),

@@ -15,6 +15,7 @@ TRIGGERS = frozenset(
         ("agents.runs", "stop_child_runs"),
         ("agents.runs", "wake_parent_run"),
         ("agents.runs", "begin_next_run"),
+        ("agents.runs", "end_questions"),
         ("audit.events", "deliver_event"),
         ("identity.passwords", "end_revoked_work"),
         ("identity.sessions", "end_revoked_work"),

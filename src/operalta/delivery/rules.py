@@ -26,6 +26,7 @@ class Kind(StrEnum):
     TRUST_DEVICE = "trust_device"
     STAFF_ACCESS = "staff_access"
     OWNERSHIP = "ownership"
+    APPROVAL_WAITING = "approval_waiting"
     CODE = "code"
 
 

@@ -34,6 +34,7 @@ class SensitiveOperation(StrEnum):
     ROTATE_WEBHOOK = "give a webhook another secret"
     CHANGE_INTEGRATION = "make or change an integration"
     ALLOW_MODEL_ROUTES = "allow a model route"
+    CHANGE_APPROVAL_RULES = "change who decides about agents' calls"
 
 
 @upholds("2.2.3")

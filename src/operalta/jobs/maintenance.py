@@ -16,6 +16,7 @@ from operalta.jobs.queue import HEARTBEAT_SECONDS, RETRY_AFTER_SECONDS
 PAUSE_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 10.0
 FORGETTING_PAUSE_SECONDS = 3600.0
+REMINDING_PAUSE_SECONDS = 10.0
 SILENT_SECONDS = 5 * HEARTBEAT_SECONDS
 """A worker that has not been heard of for this long is dead. It says so itself when it stops in order."""
 STUCK_SECONDS = 600.0
@@ -53,6 +54,18 @@ async def forget(job_pool: Pool, stop: asyncio.Event) -> None:
             _LOG.warning("what has expired stays for now: %s", type(failure).__name__)
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), FORGETTING_PAUSE_SECONDS)
+
+
+async def remind(job_pool: Pool, stop: asyncio.Event) -> None:
+    """Have mail written about approvals that wait, until `stop` is set. `job_pool` is the job role's."""
+    while not stop.is_set():
+        try:
+            async with open_elevated(job_pool, Purpose.DELIVER_MAIL) as elevated:
+                await store.mail_waiting_approvals(elevated.connection)
+        except (DatabaseOutOfReach, psycopg.Error) as failure:
+            _LOG.warning("nobody is written to about approvals for now: %s", type(failure).__name__)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), REMINDING_PAUSE_SECONDS)
 
 
 async def run(pool: Pool, stop: asyncio.Event, rescue: Rescue) -> None:

@@ -55,3 +55,8 @@ async def forget_webhooks(connection: Connection) -> None:
 async def forget_model_requests(connection: Connection) -> None:
     """Remove old lines of the ledger of model requests. For the job role."""
     await connection.execute("SELECT elevated.forget_model_requests()")
+
+
+async def mail_waiting_approvals(connection: Connection) -> None:
+    """Queue mail about cards that have waited for a minute. For the job role."""
+    await connection.execute("SELECT elevated.mail_waiting_approvals()")

@@ -1,4 +1,4 @@
-"""Agents' work as the templates show it: tool cards, approval cards, messages. Pure."""
+"""Agents' work as the templates show it: tool cards, citations, messages. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -8,59 +8,14 @@ from uuid import UUID
 from operalta.agents.context.rules import Piece, Trust
 from operalta.agents.reasons import explain_all
 from operalta.agents.rules import MOST_CONTINUATIONS, RunLimits
-from operalta.agents.service import Approval, RunEvent
+from operalta.agents.service import RunEvent
 from operalta.workspace.conversations.rules import Author, Message
 
 REPLYING = "Replying…"
 WAITS = "Waits for the run before it"
 _OPEN = frozenset({"queued", "running", "waiting_for_approval"})
-_SUMMARIES = {
-    "memory_record": "Record in the company's memory",
-    "memory_supersede": "Supersede an entry of the memory",
-    "memory_link": "Tie two entries of the memory",
-    "metrics_record": "Record a value of a metric",
-    "files_write": "Write a file",
-    "files_append": "Add to a file",
-    "files_move": "Move a file",
-    "files_delete": "Put a file into the bin",
-    "artifact_create": "Keep a new artifact",
-    "artifact_revise": "Write a new version of an artifact",
-    "web_fetch": "Fetch a page from the web",
-    "shell_run": "Run a command",
-    "integration_request": "Send a request to a service",
-    "integration_tool": "Use a tool of an MCP server",
-}
 _ROOMS = {"memory": "memory", "metric": "metrics", "artifact": "artifacts"}
 _WRITING = frozenset({"artifact_create", "artifact_revise"})
-_DECIDED = {"once": "approved", "conversation": "approved", "denied": "denied"}
-
-
-def approval_card(approval: Approval, company: str, conversation: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return what the approval card shows."""
-    state = _DECIDED.get(approval.decision or "", "expired" if approval.expired else "waiting")
-    return {
-        "id": approval.id,
-        "state": state,
-        "agent": approval.agent_name,
-        "requester": approval.requester_name or "somebody who has left",
-        "company": company,
-        "tool": approval.tool,
-        "summary": _SUMMARIES.get(approval.tool, f"Use the tool {approval.tool}"),
-        "arguments": approval.arguments,
-        "before": approval.before,
-        "after": approval.after,
-        "reason": explain_all(approval.reasons),
-        "sensitive": not approval.may_be_granted_for_conversation,
-        "asked_at": approval.asked_at,
-        "expires_at": approval.expires_at,
-        "may_approve": [approval.requester_name or "nobody"]
-        if approval.is_private
-        else ["everybody whose role may decide approvals"],
-        "conversation": conversation,
-        "decided_by": approval.decider_name,
-        "decided_at": approval.decided_at,
-        "scope": approval.decision if approval.decision in {"once", "conversation"} else None,
-    }
 
 
 def citations(events: Iterable[RunEvent], company: str) -> list[dict[str, str]]:

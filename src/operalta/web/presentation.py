@@ -73,7 +73,7 @@ def bare_frame(request: Request, *, errors: Errors = ()) -> dict[str, Any]:
 
 async def frame(request: Request, scope: Scope, *, nav: str = "", errors: Errors = ()) -> dict[str, Any]:
     """Return the frame of a page for the person (and the company) of `scope`."""
-    from operalta.agents.service import count_waiting_approvals
+    from operalta.agents.approvals.service import count_waiting_approvals
 
     person = await me(scope)
     actor = scope.actor

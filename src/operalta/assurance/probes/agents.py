@@ -66,7 +66,7 @@ async def approval_before_the_deed(context: ProbeContext) -> Observations:
     if not seen.expect("what an agent composed for others is asked about", len(asked) == 1, len(asked)):
         return seen
     inbox = await person.browser.get(f"/c/{company.slug}/approvals")
-    approval = approval_id(inbox.body.decode(), company)
+    approval = approval_id(inbox.body.decode())
     seen.expect("the question shows all arguments", title.encode() in inbox.body)
     async with stage.connect(DatabaseRole.OWNER) as connection:
         before = await store.count_records(connection, company.id, title)
@@ -83,7 +83,7 @@ async def approval_before_the_deed(context: ProbeContext) -> Observations:
         seen.expect("a decision counts once", again.status >= 400, again.status)  # noqa: PLR2004 - refused
         denied = await stage.say(person, company, "Please record a decision that we deny things")
         inbox = await person.browser.get(f"/c/{company.slug}/approvals")
-        path = f"/c/{company.slug}/approvals/{approval_id(inbox.body.decode(), company)}/decision"
+        path = f"/c/{company.slug}/approvals/{approval_id(inbox.body.decode())}/decision"
         await person.browser.post_form(path, {"decision": "denied"})
         await until_over(stage, person, company, denied)
         written = await store.count_records(connection, company.id, "We deny things")
@@ -137,6 +137,6 @@ async def until_over(stage: Stage, person: Person, company: Company, run: Run) -
     await stage.follow(person, f"/c/{company.slug}/runs/{run.id}/events", OVER)
 
 
-def approval_id(page: str, company: Company) -> str:
-    """Return the id of the first question that an inbox shows."""
-    return page.partition(f"/c/{company.slug}/approvals/")[2][:36]
+def approval_id(page: str) -> str:
+    """Return the id of the first card that an inbox shows, which is its first question's."""
+    return page.partition('data-approval="')[2][:36]

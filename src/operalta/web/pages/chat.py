@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 
 from operalta.access.rules import Permission, permissions_of
 from operalta.agents import going_on, service
+from operalta.agents.approvals import service as approvals
 from operalta.agents.context.service import context_of_run
 from operalta.agents.definitions import service as definitions
 from operalta.agents.definitions.rules import Agent, run_limits
@@ -21,14 +22,8 @@ from operalta.kernel.errors import InvalidInput, Refusal
 from operalta.kernel.ids import ConversationId
 from operalta.tenancy.service import get_company
 from operalta.web import sse
-from operalta.web.agent_views import (
-    REPLYING,
-    WAITS,
-    approval_card,
-    context_piece,
-    conversation_messages,
-    runs_at_work,
-)
+from operalta.web.agent_views import REPLYING, WAITS, context_piece, conversation_messages, runs_at_work
+from operalta.web.approval_views import approval_cards
 from operalta.web.entry import CompanyEntry, InCompany
 from operalta.web.presentation import form_errors, frame, go_to, page
 from operalta.web.problems import status_of, wants_json
@@ -220,7 +215,7 @@ async def _conversation(
     live, ahead = runs_at_work(runs, entry.company, scope.actor.person_id)
     held = permissions_of(scope.actor.company_kind, scope.actor.role)
     waiting = (
-        await service.list_approvals(scope, waiting=True, conversation_id=conversation_id)
+        await approvals.list_approvals(scope, waiting=True, conversation_id=conversation_id)
         if Permission.APPROVALS_READ in held
         else ()
     )
@@ -233,8 +228,8 @@ async def _conversation(
         ),
         # The stream of the run that is followed brings its cards, but only to browsers with script.
         "approvals": [
-            {**approval_card(each, company.name, shown), "is_streamed": live is not None and each.run_id == live["id"]}
-            for each in waiting
+            {**card, "is_streamed": live is not None and card["run_id"] == live["id"]}
+            for card in approval_cards(waiting, company.name, lambda _: shown)
         ],
         "live_run": live,
         "ahead": ahead,

@@ -117,12 +117,12 @@ const handlers = {
   },
   approval_asked: (run, body) => {
     tell(run, "Waiting for an approval");
-    run.asked.set(body.call_id, body.approval_id);
-    fetchCard(run, body.approval_id);
+    run.asked.set(body.call_id, body.card_id ?? body.approval_id);
+    fetchCard(run, run.asked.get(body.call_id));
   },
   approval_decided: (run, body) => {
     tell(run, "Replying…");
-    fetchCard(run, body.approval_id);
+    fetchCard(run, body.card_id ?? body.approval_id);
   },
   tool_output: (run, body) => {
     setState(cardOf(run, body), "Running", "info");

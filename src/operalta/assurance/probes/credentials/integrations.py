@@ -62,7 +62,7 @@ async def _off_while_it_waits(house: House, seen: Observations, path: str) -> No
         return
     required(await house.founder.browser.send("PUT", path, json={"on": False}), _OK, "switch an integration off")
     inbox = await house.founder.browser.get(f"/c/{house.company.slug}/approvals")
-    decided = f"/c/{house.company.slug}/approvals/{approval_id(inbox.body.decode(), house.company)}/decision"
+    decided = f"/c/{house.company.slug}/approvals/{approval_id(inbox.body.decode())}/decision"
     await house.founder.browser.post_form(decided, {"decision": "once"})
     await until_over(stage, house.founder, house.company, run)
     left = len(_visits(house)) - before

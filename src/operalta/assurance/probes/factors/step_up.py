@@ -131,6 +131,9 @@ def _calls(ground: _Ground) -> dict[SensitiveOperation, Sequence[_Call]]:
         SensitiveOperation.ALLOW_MODEL_ROUTES: [
             _Call("PUT", f"{base}/model-routes", {"routes": [], "regions": ["a region of one look"]})
         ],
+        SensitiveOperation.CHANGE_APPROVAL_RULES: [
+            _Call("PUT", f"{base}/approvals/rules", {"rules": [{"tool_class": "egress", "roles": ["founder"]}]})
+        ],
         SensitiveOperation.CONNECT_ACCOUNT: [
             _Call("POST", f"{base}/connections", {"oauth_client": ground.client, "scopes": ["read"]})
         ],
