@@ -17,7 +17,11 @@ WAYS = frozenset({"at once", "argument", "order", "Unicode form", "tool", "run",
 
 @pytest.mark.proves("5.5.1", "5.3.3")
 @pytest.mark.parametrize(
-    "count", [pytest.param(66, id="a-few"), pytest.param(9_900, id="ten-thousand", marks=pytest.mark.soak)]
+    "count",
+    [
+        pytest.param(66, id="a-few"),
+        pytest.param(9_900, id="ten-thousand", marks=[pytest.mark.soak, pytest.mark.timeout(3600)]),
+    ],
 )
 async def test_no_altered_replay_is_accepted(desk: Desk, office: Office, count: int) -> None:
     """Altered calls, other runs, people and companies, states that make it void, and several at once."""
