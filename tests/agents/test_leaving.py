@@ -4,9 +4,8 @@ import asyncio
 
 import pytest
 
-from operalta.agents.dispatch import Claim
+from operalta.agents.dispatch import Claim, unless_stopped
 from operalta.agents.registry import ToolResult
-from operalta.agents.settlement import unless_stopped
 from operalta.db.errors import ClaimLost
 from operalta.kernel.ids import PersonId
 from operalta.tenancy.service import leave, remove_member

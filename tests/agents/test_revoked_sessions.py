@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from operalta.agents.definitions import service as definitions
+from operalta.agents.dispatch import unless_stopped
 from operalta.agents.errors import CannotGoOn
 from operalta.agents.going_on import continue_run
 from operalta.agents.registry import ToolResult
@@ -17,7 +18,6 @@ from operalta.agents.rules import RunLimits
 from operalta.agents.schedules import service
 from operalta.agents.schedules.beginning import Beginner
 from operalta.agents.schedules.rules import Rhythm, Times, draft
-from operalta.agents.settlement import unless_stopped
 from operalta.db.errors import ClaimLost
 from operalta.db.scope import open_run_scope
 from tests.agents.conftest import Desk, Office

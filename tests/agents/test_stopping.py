@@ -5,9 +5,8 @@ from uuid import uuid4
 
 import pytest
 
-from operalta.agents.dispatch import Claim
+from operalta.agents.dispatch import Claim, unless_stopped
 from operalta.agents.registry import ToolResult
-from operalta.agents.settlement import unless_stopped
 from operalta.kernel.errors import NotFound
 
 
