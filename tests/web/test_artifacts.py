@@ -64,6 +64,7 @@ def test_a_refused_artifact_comes_back_with_what_was_typed(house: House) -> None
         ("text", "plain", "A-B.txt", "text/plain", "plain"),
         ("table", "a,b\n=1+1,2", "A-B.csv", "text/csv", '"a","b"\r\n"\'=1+1","2"\r\n'),
     ],
+    ids=["document", "text", "table"],
 )
 def test_it_is_handed_over_as_a_file_that_nothing_opens_in_place(
     house: House, kind: str, content: str, name: str, content_type: str, body: str
