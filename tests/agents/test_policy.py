@@ -10,20 +10,10 @@ from pydantic import Field, StringConstraints
 
 from operalta.agents.canonical import JsonValue
 from operalta.agents.company_tools import Arguments, company_registry
-from operalta.agents.policy import (
-    OWN_SPACE_CALLS,
-    CollectionRecord,
-    DecisionContext,
-    Outcome,
-    PolicyDecision,
-    TargetFacts,
-    ToolSettings,
-    accept_arguments,
-    call_key,
-    decide,
-    plain_arguments,
-)
+from operalta.agents.decision_context import DecisionContext, Outcome, PolicyDecision, TargetFacts, ToolSettings
+from operalta.agents.policy import OWN_SPACE_CALLS, accept_arguments, call_key, decide, plain_arguments
 from operalta.agents.provenance import Origin, person_words
+from operalta.agents.records import CollectionRecord
 from operalta.agents.registry import SinkType, ToolClass, ToolDeclaration, UnknownTool, tool_hash
 
 REGISTRY = company_registry()

@@ -14,9 +14,9 @@ import psycopg
 from operalta.access.rules import Denied, Permission
 from operalta.access.rules import decide as decide_permission
 from operalta.agents import store
+from operalta.agents.decision_context import Outcome
 from operalta.agents.dispatch import Claim
 from operalta.agents.history import RunMemory
-from operalta.agents.policy import Outcome
 from operalta.agents.registry import ToolRegistry
 from operalta.agents.rules import EventKind
 from operalta.agents.steps import CallResult, History, ToolCall

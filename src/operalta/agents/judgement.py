@@ -9,9 +9,10 @@ from operalta.agents.approvals import store as approval_store
 from operalta.agents.approvals.rules import arguments_shape
 from operalta.agents.artifact_tools import stays_private
 from operalta.agents.canonical import sha256_of
+from operalta.agents.decision_context import DecisionContext, Outcome, PolicyDecision, TargetFacts, ToolSettings
+from operalta.agents.gateway import Gateway
 from operalta.agents.journal import Attempt
-from operalta.agents.policy import DecisionContext, Outcome, PolicyDecision, TargetFacts, ToolSettings
-from operalta.agents.provenance import Origin, person_words
+from operalta.agents.provenance import Origin
 from operalta.agents.reasons import explain_all
 from operalta.agents.registry import ToolClass, ToolDeclaration, UnknownTool, tool_hash
 from operalta.agents.rules import EventKind
@@ -74,11 +75,13 @@ async def _context(
         granted=attempt.granted,
         agent={name: Outcome(outcome) for name, outcome in attempt.settings.items() if outcome in set(Outcome)},
     )
-    return DecisionContext(
+    # No tool of the company's own takes a record by its name yet, so the gateway is given none.
+    return Gateway((), {}).context(
+        attempt.prompt,
         # As the database notes it: whatever makes a run notes the key, or the time at which a schedule was due.
-        words=person_words(attempt.prompt, Origin(attempt.run["origin"])),
-        settings=settings,
-        facts=await _facts(attempt, scope, tool, call),
+        Origin(attempt.run["origin"]),
+        settings,
+        await _facts(attempt, scope, tool, call),
         own_space_calls=len(memory.own_space - {call.call_id}),
         passed=frozenset(key for call_id, key in memory.passed.items() if call_id != call.call_id),
     )

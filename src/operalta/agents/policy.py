@@ -11,122 +11,24 @@ passage that nothing marks as pasted.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
-from types import MappingProxyType
 from typing import cast
 
 from pydantic import BaseModel, ValidationError
 
 from operalta.agents import commands
-from operalta.agents.canonical import JsonValue, canonical_bytes, canonical_text, sha256_of
+from operalta.agents.canonical import JsonValue, canonical_bytes, sha256_of
+from operalta.agents.decision_context import DecisionContext, Outcome, PolicyDecision, TargetFacts, ToolSettings
+from operalta.agents.dictation import is_clean
 from operalta.agents.errors import ArgumentsNotCanonical
-from operalta.agents.provenance import (
-    Origin,
-    PersonWords,
-    Sentence,
-    ascii_fold,
-    has_hidden,
-    literal,
-)
+from operalta.agents.provenance import Origin, PersonWords, Sentence, has_hidden, literal
 from operalta.agents.registry import SinkType, ToolClass, ToolDeclaration, UnknownTool, tool_hash
+from operalta.agents.vouching import Given, given_values, is_vouched
 from operalta.terms.registry import upholds
 
 OWN_SPACE_CALLS = 3
 ASKED_EACH_TIME = "may_change_something_elsewhere"  # no grant answers this question
 LONGEST_CALL = 95_000  # characters of canonical JSON: a card shows all of it
-
-
-class Outcome(StrEnum):
-    """What is to happen with a call."""
-
-    ALLOW = "allow"
-    ASK = "ask"
-    DENY = "deny"
-
-
 _STRICTNESS = {Outcome.ALLOW: 0, Outcome.ASK: 1, Outcome.DENY: 2}
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyDecision:
-    """The outcome, and the reasons for it as stable words that a page or a log can explain."""
-
-    outcome: Outcome
-    reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class CollectionRecord:
-    """A record read in this run that an argument may name, with what makes it trustworthy or not.
-
-    `reference` is what a tool takes; `identity` the field by which people name it; `addresses` its trusted
-    address fields. `is_unique` says that no other record of the collection has this identity. Where
-    `outsiders_write`, the record counts only when its owner is first-party: a planted one can be the only
-    one of its name.
-    """
-
-    reference: str
-    identity: str
-    addresses: frozenset[str] = frozenset()
-    is_unique: bool = False
-    outsiders_write: bool = True
-    owner_is_first_party: bool = False
-    changed_in_run: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class TargetFacts:
-    """What the gateway itself has found out about a call's target just before it. None: it does not know."""
-
-    is_new: bool | None = None
-    is_private: bool | None = None
-    changes_nothing: bool = False
-
-
-def _no_outcomes() -> Mapping[str, Outcome]:
-    return MappingProxyType({})
-
-
-def _no_names() -> Mapping[str, str]:
-    return MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True)
-class ToolSettings:
-    """What the company and the agent are set to, by tool name.
-
-    `enabled` are the tools that the company has switched on, `granted` those of this agent (for a child, of
-    all its parents too). `company` and `agent` tighten. `pinned` holds the hash under which a person accepted
-    a remote tool; another hash denies.
-    """
-
-    enabled: frozenset[str]
-    granted: frozenset[str]
-    company: Mapping[str, Outcome] = field(default_factory=_no_outcomes)
-    agent: Mapping[str, Outcome] = field(default_factory=_no_outcomes)
-    pinned: Mapping[str, str] = field(default_factory=_no_names)
-
-
-@dataclass(frozen=True, slots=True)
-class DecisionContext:
-    """What a decision rests on beside the call.
-
-    `words` is the message that made this run. `colleagues` are messages that colleagues typed in their own
-    sessions and that this run has read (the sender is the platform's word, never an agent's). `directory`
-    maps a first-party name to its address, as it stood when the run began; a name that two share is not in
-    it. `records` are those read in this run. `facts` belong to this call. `own_space_calls` counts what has
-    passed as own space in this run; `passed` holds the `call_key` of each call that passed without a card.
-    """
-
-    words: PersonWords
-    settings: ToolSettings
-    facts: TargetFacts = TargetFacts()
-    colleagues: tuple[PersonWords, ...] = ()
-    directory: Mapping[str, str] = field(default_factory=_no_names)
-    records: tuple[CollectionRecord, ...] = ()
-    own_space_calls: int = 0
-    passed: frozenset[str] = frozenset()
 
 
 def accept_arguments(tool: ToolDeclaration, arguments: Mapping[str, object]) -> BaseModel | None:
@@ -257,8 +159,8 @@ def _judge_egress(
     tool: ToolDeclaration, arguments: Mapping[str, JsonValue], context: DecisionContext
 ) -> PolicyDecision:
     """Allow a request whose every argument is an address that a person wrote out in full."""
-    given = _given(tool, arguments)
-    addresses = [value for _, sink, value in given if sink is SinkType.URL]
+    given = given_values(tool, arguments)
+    addresses = [one.value for one in given if one.sink is SinkType.URL]
     if not addresses and tool.asks_unless is not None:
         return _judge_service(tool, given, context)
     if not addresses or len(addresses) != len(given):
@@ -270,34 +172,38 @@ def _judge_egress(
     return _allow("address_in_your_words")
 
 
-def _judge_service(tool: ToolDeclaration, given: list["_Given"], context: DecisionContext) -> PolicyDecision:
+def _judge_service(tool: ToolDeclaration, given: list[Given], context: DecisionContext) -> PolicyDecision:
     """Allow what only reads from a service where each part of it stands in a sentence that asks for it."""
     intent = context.words.intends(tool.verbs)
-    named = [(name, value, sink) for name, sink, value in given if sink is not SinkType.CHOICE]
-    missing = [name for name, value, sink in named if not literal(context.words, intent, value, sink)]
+    named = [one for one in given if one.sink is not SinkType.CHOICE]
+    missing = [one.name for one in named if not literal(context.words, intent, one.value, one.sink)]
     return _ask(*(f"not_in_your_words:{name}" for name in missing)) if missing else _allow("all_named_by_you")
 
 
 def _judge_write(tool: ToolDeclaration, arguments: Mapping[str, JsonValue], context: DecisionContext) -> PolicyDecision:
     if context.facts.changes_nothing:
         return _allow("changes_nothing")
-    intent = context.words.intends(tool.verbs)
+    intent = context.words.intends(tool.verbs, frozenset[str]().union(*tool.bindings.labels.values()))
     if not intent:
         return _ask("not_asked_for")
-    given = _given(tool, arguments)
+    given = given_values(tool, arguments)
     if tool.tool_class is ToolClass.WRITE_OWN and _is_own_space(tool, given, context.facts):
-        return _judge_own_space(given, context)
+        return _judge_own_space(tool, arguments, given, intent, context)
     return _judge_shared(tool, arguments, given, intent, context)
 
 
-def _is_own_space(tool: ToolDeclaration, given: list["_Given"], facts: TargetFacts) -> bool:
-    """Tell whether a write stays in the person's own space: new, private, and where new things belong."""
-    if facts.is_new is not True or facts.is_private is not True:
+def _is_own_space(tool: ToolDeclaration, given: list[Given], facts: TargetFacts) -> bool:
+    """Tell whether a write stays in the person's own space: new, private, and where new things belong; or kept there.
+
+    What is there already counts only where the tool can be undone.
+    """
+    is_new = facts.is_new is True and facts.is_private is True
+    if not is_new and not (facts.is_kept and tool.reversible):
         return False
-    paths = [value for _, sink, value in given if sink is SinkType.PATH]
     outward = {SinkType.PERSON, SinkType.ADDRESS, SinkType.ACCOUNT, SinkType.URL}
-    if any(sink in outward for _, sink, _ in given):
+    if any(one.sink in outward for one in given):
         return False
+    paths = [one.value for one in given if one.sink is SinkType.PATH]
     return all(tool.own_folder is not None and _is_below(tool.own_folder, path) for path in paths)
 
 
@@ -307,96 +213,48 @@ def _is_below(folder: str, path: str) -> bool:
     return path.startswith(folder) and tidy and path.isprintable() and "\\" not in path
 
 
-def _judge_own_space(given: list["_Given"], context: DecisionContext) -> PolicyDecision:
+def _judge_own_space(
+    tool: ToolDeclaration,
+    arguments: Mapping[str, JsonValue],
+    given: list[Given],
+    intent: tuple[Sentence, ...],
+    context: DecisionContext,
+) -> PolicyDecision:
+    """Allow a few writes that only the person sees, in their words or, where the author says so, in clean ones."""
     if context.own_space_calls >= OWN_SPACE_CALLS:
         return _ask("own_space_used_up")
-    for name, sink, value in given:
-        if sink is SinkType.BODY and not literal(context.words, context.words.consenting, value, sink):
-            return _ask(f"text_not_in_your_words:{name}")
+    for one in given:
+        if one.sink is SinkType.BODY and not (
+            literal(context.words, context.words.consenting, one.value, one.sink)
+            or (tool.bindings.clean_text and is_clean(one.value))
+        ):
+            return _ask(f"text_not_in_your_words:{one.name}")
+        if one.sink is SinkType.RECORD and not is_vouched(tool, one, arguments, intent, context):
+            return _ask(f"not_in_your_words:{one.name}")
     return _allow("own_space")
 
 
 def _judge_shared(
     tool: ToolDeclaration,
     arguments: Mapping[str, JsonValue],
-    given: list["_Given"],
+    given: list[Given],
     intent: tuple[Sentence, ...],
     context: DecisionContext,
 ) -> PolicyDecision:
     """Allow what others will see only when it goes to named recipients and carries no composed text.
 
-    A part of a sentence can say the opposite of the whole, so a text for others counts only when it was typed
-    as a command (which has been looked at before).
+    A part of a sentence can say the opposite of the whole, so a text for others counts only when it was typed as a
+    command (which has been looked at before) or, where the tool's author says so, dictated as a whole.
     """
     reasons = [
-        f"text_for_others:{name}" if sink is SinkType.BODY else f"not_in_your_words:{name}"
-        for name, sink, value in given
-        if sink is SinkType.BODY or not _vouched(value, sink, intent, context)
+        f"text_for_others:{one.name}" if one.sink is SinkType.BODY else f"not_in_your_words:{one.name}"
+        for one in given
+        if not is_vouched(tool, one, arguments, intent, context)
     ]
     if reasons:
         return _ask(*reasons)
-    if not any(sink is not SinkType.CHOICE for _, sink, _ in given):
+    if not any(one.sink is not SinkType.CHOICE for one in given):
         return _ask("nothing_names_what_is_meant")
     if call_key(tool, arguments) in context.passed:
         return _ask("done_before_in_this_run")
     return _allow("all_named_by_you")
-
-
-def _vouched(value: str, sink: SinkType, intent: tuple[Sentence, ...], context: DecisionContext) -> bool:
-    """Tell whether a person's words name `value`, in a sentence that holds the verb too."""
-    if sink is SinkType.CHOICE:
-        return True
-    if any(one.reference == value and one.changed_in_run for one in context.records):
-        return False
-    if literal(context.words, intent, value, sink):
-        return True
-    if sink in {SinkType.PERSON, SinkType.ADDRESS, SinkType.ACCOUNT} and _in_directory(value, intent, context):
-        return True
-    bound = [one for one in context.records if _is_bound(one, intent, context.words)]
-    if sink is SinkType.RECORD:
-        return any(one.reference == value for one in bound)
-    return sink is SinkType.ADDRESS and any(value in one.addresses for one in bound)
-
-
-def _in_directory(value: str, intent: tuple[Sentence, ...], context: DecisionContext) -> bool:
-    """Tell whether `value` is the address of an entry whose name stands in the message."""
-    return any(
-        address == value
-        and literal(context.words, intent, name, SinkType.BODY)
-        and not _is_part_of_longer(name, context.directory, intent, context.words)
-        for name, address in context.directory.items()
-    )
-
-
-def _is_part_of_longer(
-    name: str, directory: Mapping[str, str], intent: tuple[Sentence, ...], words: PersonWords
-) -> bool:
-    return any(
-        len(other) > len(name)
-        and ascii_fold(name) in ascii_fold(other)
-        and literal(words, intent, other, SinkType.BODY)
-        for other in directory
-    )
-
-
-def _is_bound(record: CollectionRecord, intent: tuple[Sentence, ...], words: PersonWords) -> bool:
-    if not record.is_unique or record.changed_in_run or not record.identity.strip():
-        return False
-    if record.identity.strip().isdigit() or not literal(words, intent, record.identity, SinkType.BODY):
-        return False
-    if not record.outsiders_write:
-        return True
-    quoted = any(words.text[start:end] == record.identity for start, end in words.quotations.values)
-    return record.owner_is_first_party and (quoted or len(record.identity.split()) > 1)
-
-
-_Given = tuple[str, SinkType, str]
-
-
-def _given(tool: ToolDeclaration, arguments: Mapping[str, JsonValue]) -> list[_Given]:
-    """Return the arguments that were given, with their types. Numbers are written as canonical JSON does."""
-    return [
-        (name, tool.sinks[name], value if isinstance(value, str) else canonical_text(value))
-        for name, value in arguments.items()
-        if value is not None
-    ]

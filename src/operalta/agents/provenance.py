@@ -17,6 +17,7 @@ from operalta.agents.quotation import Quotations, Span, blanked, find_quotations
 from operalta.agents.registry import SinkType
 
 SHORTEST_NUMBER = 6  # digits: a shorter bare number stands in too many messages by chance
+_LONGEST_OPENING = 6  # words, for "The subject of … should be"
 LONGEST_NOTED = 60_000  # characters: a longer message is pasted text, and vouches for nothing
 
 
@@ -33,10 +34,14 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A stretch of the person's own prose. `consents` is false near a negation, a condition or a report."""
+    """A stretch of the person's own prose. `consents` is false near a negation, a condition or a report.
+
+    `prose` is its text with quotations left out as spaces.
+    """
 
     start: int
     end: int
+    prose: str
     words: frozenset[str]
     consents: bool
     asks_whether: bool
@@ -51,13 +56,22 @@ class PersonWords:
     quotations: Quotations
     sentences: tuple[Sentence, ...]
 
-    def intends(self, verbs: frozenset[str]) -> tuple[Sentence, ...]:
-        """Return the consenting sentences that hold one of `verbs`, as a request."""
-        return tuple(
-            sentence
-            for sentence in self.sentences
-            if sentence.consents and not sentence.asks_whether and not verbs.isdisjoint(sentence.words)
-        )
+    def intends(self, verbs: frozenset[str], labels: frozenset[str] = frozenset()) -> tuple[Sentence, ...]:
+        """Return the consenting sentences that hold one of `verbs`, as a request.
+
+        Those that come straight after and say what one of `labels` is to be belong to them: "The subject should be …",
+        "Her address is …". No other sentence lends its words to a verb that stands elsewhere.
+        """
+        found: list[Sentence] = []
+        goes_on = False
+        for sentence in self.sentences:
+            asks = sentence.consents and not sentence.asks_whether
+            goes_on = asks and (
+                not verbs.isdisjoint(sentence.words) or (goes_on and _says_what_is_meant(sentence.prose, labels))
+            )
+            if goes_on:
+                found.append(sentence)
+        return tuple(found)
 
     @property
     def consenting(self) -> tuple[Sentence, ...]:
@@ -65,12 +79,16 @@ class PersonWords:
         return tuple(sentence for sentence in self.sentences if sentence.consents)
 
 
-def person_words(text: str, origin: Origin) -> PersonWords:
-    """Read a message. Only one typed in the person's own session has sentences that can vouch."""
+def person_words(text: str, origin: Origin, released: tuple[Span, ...] = ()) -> PersonWords:
+    """Read a message. Only one typed in the person's own session has sentences that can vouch.
+
+    What is `released` keeps nothing from being consent: a condition that the gateway has found to hold, a negation that
+    only describes a selection.
+    """
     if origin is not Origin.SESSION or len(text) > LONGEST_NOTED:
         return PersonWords(text, origin, Quotations((), ()), ())
     quotations = find_quotations(text)
-    return PersonWords(text, origin, quotations, _sentences(text, quotations))
+    return PersonWords(text, origin, quotations, _sentences(text, quotations, released))
 
 
 # Words near which no other word is consent: negations, conditions, reported and supposed speech.
@@ -87,21 +105,35 @@ _BLOCKERS_BY_SENSE = {
 _BLOCKERS = frozenset(word for words in _BLOCKERS_BY_SENSE.values() for word in words.split())
 _CONTRACTED = re.compile(r"n['’]t\b", re.IGNORECASE)  # noqa: RUF001 - the typographic apostrophe is meant
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")  # noqa: RUF001 - as above
-_WEB_TOKEN = re.compile(r"https?://\S+", re.IGNORECASE | re.ASCII)
+_WEB_TOKEN = re.compile(r"(?:https?://|\bwww\.)\S+", re.IGNORECASE | re.ASCII)
+_REMINDER = re.compile(r"\b(?:do\s+not|don['’]?t)\s+forget\s+to\b", re.IGNORECASE)  # noqa: RUF001 - as above
 _SENTENCE_END = re.compile(r"[.!?;…。！？]+(?=\s|\Z)|\n+")  # noqa: RUF001 - full-width ends are meant
 _REQUEST = re.compile(
     r"\W*(?:please\W+)?(?:can|could|would|will|kannst|könntest|würdest)\W+(?:you|du)\b", re.IGNORECASE
 )
 
 
-def _sentences(text: str, quotations: Quotations) -> tuple[Sentence, ...]:
+def _says_what_is_meant(prose: str, labels: frozenset[str]) -> bool:
+    """Tell whether a sentence opens by saying what an argument is to be, and speaks about nothing else."""
+    opening = [ascii_fold(word) for word in prose.split()[:_LONGEST_OPENING]]
+    if not opening or opening[0] not in {"the", "her", "his", "their", "its"}:
+        return False
+    named = 1
+    while named < len(opening) and opening[named] in labels:
+        named += 1
+    return 1 < named < len(opening) and opening[named] in {"is", "are", "should", "must", "will"}
+
+
+def _sentences(text: str, quotations: Quotations, released: tuple[Span, ...]) -> tuple[Sentence, ...]:
     prose = blanked(text, _joined(quotations))
     spans = _sentence_spans(prose)
     # The words of an address are no prose: they neither forbid nor ask.
     spoken = _WEB_TOKEN.sub(lambda found: " " * len(found[0]), prose)
+    # "Do not forget to …" is a request, and what is released has been answered.
+    judged = blanked(_REMINDER.sub(lambda found: " " * len(found[0]), spoken), sorted(released))
     blocked = [
-        not _BLOCKERS.isdisjoint(ascii_fold(word) for word in _WORD.findall(spoken, *span))
-        or bool(_CONTRACTED.search(spoken, *span))
+        not _BLOCKERS.isdisjoint(ascii_fold(word) for word in _WORD.findall(judged, *span))
+        or bool(_CONTRACTED.search(judged, *span))
         or has_hidden(text[slice(*span)])
         for span in spans
     ]
@@ -114,6 +146,7 @@ def _sentences(text: str, quotations: Quotations) -> tuple[Sentence, ...]:
         Sentence(
             start,
             end,
+            prose[start:end],
             _whole_words(spoken[start:end]),
             # "Never do the following. Write …" and "Write …. Only if she agrees.": neighbours count too.
             consents=at < listed and not any(blocked[max(0, at - 1) : at + 2]),
@@ -168,10 +201,15 @@ _MOST_PUNCTUATION = 8
 
 def literal(words: PersonWords, sentences: tuple[Sentence, ...], value: str, sink: SinkType) -> bool:
     """Tell whether `value`, as a `sink`, stands in one of `sentences` as the person's own words."""
-    if not value.strip():
-        return False
-    places = _FINDERS[sink](words.text, value)
-    return any(_is_own(words, place) and _within(sentences, place) for place in places)
+    return any(True for _ in own_places(words, sentences, value, sink))
+
+
+def own_places(words: PersonWords, sentences: tuple[Sentence, ...], value: str, sink: SinkType) -> Iterator[Span]:
+    """Yield where `value`, as a `sink`, stands in `sentences` as the person's own words."""
+    if value.strip():
+        for place in _FINDERS[sink](words.text, value):
+            if _is_own(words, place) and _within(sentences, place):
+                yield place
 
 
 def _within(sentences: tuple[Sentence, ...], place: Span) -> bool:
@@ -291,9 +329,13 @@ def normalised_url(value: str) -> str | None:
     return None if url.username or url.password or not url.hostname else url.href
 
 
+_BARE_WEB = re.compile(r"www(?:\.[a-z0-9-]{1,63}){2,8}(?:/[!-~]{0,500})?\Z", re.ASCII)
+
+
 def _url(text: str, value: str) -> Iterator[Span]:
+    """Find an address as the standard reads it, or, without a scheme, one that begins with www. exactly as it is."""
     wanted = normalised_url(value)
-    if wanted is None:
+    if wanted is None and not _BARE_WEB.match(value):
         return
     for found in re.finditer(r"\S+", text):
         token = found.group()
@@ -301,7 +343,9 @@ def _url(text: str, value: str) -> Iterator[Span]:
         bare = token[lead:]
         for _ in range(_MOST_PUNCTUATION):
             # No Unicode folding: a host in other letters counts only when it is passed on as it was typed.
-            same = bare == value or (bare.isascii() and value.isascii() and normalised_url(bare) == wanted)
+            same = bare == value or (
+                wanted is not None and bare.isascii() and value.isascii() and normalised_url(bare) == wanted
+            )
             if same:
                 yield found.start() + lead, found.start() + lead + len(bare)
                 break
@@ -314,6 +358,26 @@ def _nothing(_text: str, _value: str) -> Iterator[Span]:
     return iter(())
 
 
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d))?\Z", re.ASCII)
+
+
+def _moment(text: str, value: str) -> Iterator[Span]:
+    """Find a date as it is written, with its time behind it, or "at" its time, or the date behind "on"."""
+    found = _MOMENT.match(value)
+    if found is None:
+        return
+    date, time = found.groups()
+    for start, end in _occurrences(text, date):
+        if not _bounded(text, (start, end), separators=",;"):
+            continue
+        if time is None:
+            yield start, end
+            continue
+        for at, to in _occurrences(text, time):
+            if _bounded(text, (at, to), separators=",;"):
+                yield min(start, at), max(end, to)
+
+
 _FINDERS: dict[SinkType, Callable[[str, str], Iterator[Span]]] = {
     SinkType.PERSON: _address,
     SinkType.ADDRESS: _address,
@@ -322,6 +386,7 @@ _FINDERS: dict[SinkType, Callable[[str, str], Iterator[Span]]] = {
     SinkType.AMOUNT: _amount,
     SinkType.PATH: _path,
     SinkType.RECORD: _identifier,
+    SinkType.MOMENT: _moment,
     SinkType.BODY: _plain,
     SinkType.QUERY: _plain,
     SinkType.CHOICE: _nothing,

@@ -15,7 +15,9 @@ from typing import Any, TypeAlias, TypedDict, cast
 
 from pydantic import BaseModel
 
+from operalta.agents.argument_schema import is_bounded, is_closed
 from operalta.agents.canonical import JsonValue, canonical_bytes
+from operalta.agents.records import UNBOUND, Bindings
 from operalta.terms.registry import upholds
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*\Z", re.ASCII)
@@ -58,7 +60,8 @@ _SENSITIVE = frozenset({ToolClass.EXECUTE, ToolClass.MONEY, ToolClass.IDENTITY, 
 class SinkType(StrEnum):
     """What an argument is, so that the policy knows which words of a person can vouch for it.
 
-    `CHOICE` is for an argument without room for text: a closed list, a yes or no, a bounded number.
+    `CHOICE` is for an argument without room for text: a closed list, a yes or no, a bounded number. A `MOMENT` is a
+    date, or a date and a time, as YYYY-MM-DD HH:MM.
     """
 
     PERSON = "person"
@@ -68,6 +71,7 @@ class SinkType(StrEnum):
     AMOUNT = "amount"
     PATH = "path"
     RECORD = "record"
+    MOMENT = "moment"
     BODY = "body"
     QUERY = "query"
     CHOICE = "choice"
@@ -158,8 +162,9 @@ class ToolDeclaration:
     `arguments` is a Pydantic model that forbids unknown fields and bounds the known ones. `sinks` types its
     fields; a field without a type is asked about. `asks_unless` names the only values of some arguments with which a
     call may pass without asking, whatever else speaks for it; with an empty set, none does. `verbs` are the words that
-    mean this tool. `own_folder` is where a new private file is the person's own space. `absent_because` says why the
-    tool cannot work here. `run` is bound at wiring and takes `(scope, arguments)`.
+    mean this tool. `bindings` say how arguments hang on records and on what was dictated. `own_folder` is where a new
+    private file is the person's own space. `absent_because` says why the tool cannot work here. `run` is bound at
+    wiring and takes `(scope, arguments)`.
     """
 
     name: str
@@ -172,6 +177,7 @@ class ToolDeclaration:
     verbs: frozenset[str] = frozenset()
     asks_unless: Mapping[str, frozenset[str]] | None = None
     reversible: bool = False
+    bindings: Bindings = UNBOUND
     own_folder: str | None = None
     absent_because: str | None = None
     run: ToolRun | None = field(default=None, compare=False)
@@ -186,14 +192,19 @@ class ToolDeclaration:
             raise ValueError(f"{self.name}: the arguments must forbid unknown fields")
         if not set(self.sinks) <= set(self.arguments.model_fields):
             raise ValueError(f"{self.name}: sinks are declared for arguments that do not exist")
-        schema = self.schema
-        for argument, sink in self.sinks.items():
-            if sink is SinkType.CHOICE and not _is_closed(schema, _property(schema, argument)):
-                raise ValueError(f"{self.name}: {argument} leaves room for text, so it is no choice")
         if not set(self.asks_unless or ()) <= set(self.arguments.model_fields):
             raise ValueError(f"{self.name}: it asks because of arguments that do not exist")
+        if not self.bindings.arguments <= set(self.sinks):
+            raise ValueError(f"{self.name}: bindings are declared for arguments without a type")
+        self._check_schema()
+
+    def _check_schema(self) -> None:
+        schema = self.schema
+        for argument, sink in self.sinks.items():
+            if sink is SinkType.CHOICE and not is_closed(schema, argument):
+                raise ValueError(f"{self.name}: {argument} leaves room for text, so it is no choice")
         for argument in self.arguments.model_fields:
-            if not _is_bounded(schema, _property(schema, argument)):
+            if not is_bounded(schema, argument):
                 raise ValueError(f"{self.name}: {argument} needs a longest length")
 
     @property
@@ -285,8 +296,8 @@ class ToolRegistry:
 def tool_hash(declaration: ToolDeclaration) -> str:
     """Return the SHA-256, in hex, over all that decides what a call means.
 
-    That is name, purpose, argument schema, class, permission, sinks, lexicon, own folder, reversibility, and what is
-    asked about whatever speaks for it.
+    That is name, purpose, argument schema, class, permission, sinks, lexicon, own folder, reversibility, what is
+    asked about whatever speaks for it, and the bindings where there are any.
     An approval or a pin made for one hash is void for another (a tool redefined after approval).
     """
     facts: dict[str, JsonValue] = {
@@ -304,48 +315,6 @@ def tool_hash(declaration: ToolDeclaration) -> str:
         facts["asks_unless"] = {
             argument: list[JsonValue](sorted(values)) for argument, values in declaration.asks_unless.items()
         }
+    if declaration.bindings != UNBOUND:
+        facts["bindings"] = declaration.bindings.as_json()
     return hashlib.sha256(canonical_bytes(facts)).hexdigest()
-
-
-_Schema: TypeAlias = Mapping[str, JsonValue]
-
-
-def _property(schema: _Schema, argument: str) -> _Schema:
-    properties = cast("dict[str, dict[str, JsonValue]]", schema["properties"])
-    return properties[argument]
-
-
-def _variants(schema: _Schema, part: _Schema) -> list[_Schema]:
-    """Return the alternatives of a property, references followed."""
-    if "$ref" in part:
-        definitions = cast("dict[str, dict[str, JsonValue]]", schema.get("$defs", {}))
-        return _variants(schema, definitions[str(part["$ref"]).rpartition("/")[2]])
-    alternatives = part.get("anyOf")
-    if isinstance(alternatives, list):
-        return [
-            variant
-            for one in alternatives
-            if isinstance(one, dict)
-            for variant in _variants(schema, cast("_Schema", one))
-        ]
-    return [part]
-
-
-def _is_closed(schema: _Schema, part: _Schema) -> bool:
-    return all(
-        "enum" in one
-        or "const" in one
-        or one.get("type") in {"boolean", "null"}
-        or (one.get("type") == "integer" and "minimum" in one and "maximum" in one)
-        for one in _variants(schema, part)
-    )
-
-
-def _is_bounded(schema: _Schema, part: _Schema) -> bool:
-    """Tell whether every text in the property has a longest length; nested objects are not taken at all."""
-    return all(
-        "maxLength" in one or "enum" in one or "const" in one
-        if one.get("type") == "string"
-        else one.get("type") in {"boolean", "null", "integer", "number"}
-        for one in _variants(schema, part)
-    )

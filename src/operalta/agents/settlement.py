@@ -16,11 +16,11 @@ from operalta.agents.approvals import rules as approval_rules
 from operalta.agents.approvals import store as approval_store
 from operalta.agents.canonical import JsonValue
 from operalta.agents.company_tools import Delegate
+from operalta.agents.decision_context import Outcome, PolicyDecision
 from operalta.agents.dispatch import unless_stopped
 from operalta.agents.errors import CannotBeShown
 from operalta.agents.journal import Attempt
 from operalta.agents.judgement import judge
-from operalta.agents.policy import Outcome, PolicyDecision
 from operalta.agents.reasons import explain
 from operalta.agents.registry import ToolClass, ToolDeclaration, ToolRun, UnknownTool
 from operalta.agents.rules import EventKind

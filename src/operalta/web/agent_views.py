@@ -56,7 +56,7 @@ def artifacts_of(events: Iterable[RunEvent], company: str) -> list[dict[str, str
                 href = _address_of_reference(one["kind"], one["reference"], company)
                 if href is not None:
                     found.setdefault(href, one["title"])
-    return [{"label": name, "href": href} for href, name in found.items()]
+    return [{"name": name, "href": href} for href, name in found.items()]
 
 
 def _address_of_reference(kind: str, reference: str, company: str) -> str | None:
@@ -139,11 +139,12 @@ def conversation_messages(
         answering = by_id.get(message.run_id)
         made = by_message.get(message.id, [])
         written = artifacts_of(events, company)
+        own = {each["href"] for each in written}
         shown.append(
             one
             | {
-                "citations": [each for each in citations(events, company) if each not in written],
-                "artifacts": [{"name": each["label"], "href": each["href"]} for each in written],
+                "citations": [each for each in citations(events, company) if each["href"] not in own],
+                "artifacts": written,
                 "usage": _usage(answering, cards, allowances) if answering else None,
                 "context_url": f"/c/{company}/runs/{message.run_id}/context" if message.run_id else None,
                 "is_scheduled": any(run["origin"] == "schedule" for run in made),

@@ -3,7 +3,8 @@
 import secrets
 
 from operalta.agents.company_tools import company_registry
-from operalta.agents.policy import DecisionContext, Outcome, ToolSettings, decide
+from operalta.agents.decision_context import DecisionContext, Outcome, ToolSettings
+from operalta.agents.policy import decide
 from operalta.agents.provenance import Origin, person_words
 from operalta.agents.registry import UnknownTool
 from operalta.assurance.probes import store
