@@ -99,6 +99,7 @@ TOOLS = {
             },
             "create book",
             Bindings(
+                objects=frozenset({"event"}),
                 labels={"title": frozenset({"titled"}), "guests": frozenset({"email", "address", "event"})},
                 dictated=frozenset({"title"}),
                 ends={"end": "start"},
@@ -341,6 +342,9 @@ BOOK = "Create an event titled Lunch on 2025-03-05 at 12:00 for one hour"
             event("Lunch", *LUNCH, "jo@y.example"),
             0,
         ),
+        # A verb that means much else too stands beside what it is about.
+        ("Book a hotel for the reunion", event("Reunion", *LUNCH), 0),
+        ("Book a hotel. The event is in May.", event("Reunion", *LUNCH), 0),
         # Moments: the date and the time are the person's, and the end follows from what they said.
         (
             'Create an event "Lunch" with Bob on 2025-03-05 at 12:00 for one hour',
@@ -398,6 +402,9 @@ BOOK = "Create an event titled Lunch on 2025-03-05 at 12:00 for one hour"
         ("Post in the general channel: hello", say("general", "hello"), 1),
         ("Post in 'general': hello", say("general", "hello"), 1),
         ("Post in general terms: hello", say("general", "hello"), 0),
+        # A quoted name is a name, and no text; another collection's record is none of this one.
+        ("Post in 'general'", say("general", "general"), 0),
+        ('Delete "Board meeting"', ("bin_file", {"file": "4711"}), 0),
         # Text for others is dictated as a whole or asked about.
         ('Send "See you at ten" to Bob', mail(["bob@acme.example"], body="See you at ten"), 1),
         ('Send "See you at ten" to Bob', mail(["bob@acme.example"], body="See you"), 0),

@@ -183,6 +183,7 @@ def test_apostrophes_are_no_quotations(text: str) -> None:
         "please WRITE notes/a.md!",
         "Can you write notes/a.md?",
         "Could you save notes/a.md, please?",
+        "Read it. Also, could you please save notes/a.md?",
         "Read it. Then write notes/a.md.",
     ],
 )
@@ -213,6 +214,7 @@ def test_a_request_is_intent(text: str) -> None:
         "According to Bob you should write notes/a.md",
         "Did you write notes/a.md?",
         "Should we write notes/a.md?",
+        "Also, why would you write notes/a.md?",
         "n\u200bot really, write notes/a.md",
         'She told me "write notes/a.md"',
         "Rewrite notes/a.md",

@@ -203,19 +203,26 @@ def _picked(selector: Selector, records: Sequence[Record], place: re.Match[str])
         case Pick.ALL:
             return list(records)
         case Pick.HIGHEST | Pick.LOWEST:
-            numbers = [value for one in records if isinstance(value := one.get(selector.field), int | float)]
-            if len(numbers) != len(records) or not numbers:
-                return []
-            wanted = max(numbers) if selector.pick is Pick.HIGHEST else min(numbers)
-            best = [one for one in records if one.get(selector.field) == wanted]
-            return best if len(best) == 1 else []
+            return _extreme(selector, [one for one in records if _is_such(one, selector, place)])
         case Pick.BEGINS:
             begins = ascii_fold(place["value"])
             return [one for one in records if ascii_fold(_text(one, selector.field)).startswith(begins)]
         case Pick.MATCHING:
-            return [
-                one for one in records if all(_matches(one, selector, *group) for group in place.groupdict().items())
-            ]
+            return [one for one in records if _is_such(one, selector, place)]
+
+
+def _extreme(selector: Selector, records: Sequence[Record]) -> list[Record]:
+    numbers = [value for one in records if isinstance(value := one.get(selector.field), int | float)]
+    if len(numbers) != len(records) or not numbers:
+        return []
+    wanted = max(numbers) if selector.pick is Pick.HIGHEST else min(numbers)
+    best = [one for one in records if one.get(selector.field) == wanted]
+    return best if len(best) == 1 else []
+
+
+def _is_such(record: Record, selector: Selector, place: re.Match[str]) -> bool:
+    """Tell whether a record's fields are as all groups of the phrase that were said want them."""
+    return all(_matches(record, selector, *group) for group in place.groupdict().items() if group[1] is not None)
 
 
 def _matches(record: Record, selector: Selector, field: str, wanted: str) -> bool:

@@ -183,7 +183,8 @@ def _judge_service(tool: ToolDeclaration, given: list[Given], context: DecisionC
 def _judge_write(tool: ToolDeclaration, arguments: Mapping[str, JsonValue], context: DecisionContext) -> PolicyDecision:
     if context.facts.changes_nothing:
         return _allow("changes_nothing")
-    intent = context.words.intends(tool.verbs, frozenset[str]().union(*tool.bindings.labels.values()))
+    labels = frozenset[str]().union(*tool.bindings.labels.values())
+    intent = context.words.intends(tool.verbs, labels, tool.bindings.objects)
     if not intent:
         return _ask("not_asked_for")
     given = given_values(tool, arguments)

@@ -56,8 +56,10 @@ class PersonWords:
     quotations: Quotations
     sentences: tuple[Sentence, ...]
 
-    def intends(self, verbs: frozenset[str], labels: frozenset[str] = frozenset()) -> tuple[Sentence, ...]:
-        """Return the consenting sentences that hold one of `verbs`, as a request.
+    def intends(
+        self, verbs: frozenset[str], labels: frozenset[str] = frozenset(), objects: frozenset[str] = frozenset()
+    ) -> tuple[Sentence, ...]:
+        """Return the consenting sentences that hold one of `verbs`, as a request, and of `objects` if there are any.
 
         Those that come straight after and say what one of `labels` is to be belong to them: "The subject should be …",
         "Her address is …". No other sentence lends its words to a verb that stands elsewhere.
@@ -66,9 +68,8 @@ class PersonWords:
         goes_on = False
         for sentence in self.sentences:
             asks = sentence.consents and not sentence.asks_whether
-            goes_on = asks and (
-                not verbs.isdisjoint(sentence.words) or (goes_on and _says_what_is_meant(sentence.prose, labels))
-            )
+            wants = not verbs.isdisjoint(sentence.words) and not (objects and objects.isdisjoint(sentence.words))
+            goes_on = asks and (wants or (goes_on and _says_what_is_meant(sentence.prose, labels)))
             if goes_on:
                 found.append(sentence)
         return tuple(found)
@@ -109,7 +110,9 @@ _WEB_TOKEN = re.compile(r"(?:https?://|\bwww\.)\S+", re.IGNORECASE | re.ASCII)
 _REMINDER = re.compile(r"\b(?:do\s+not|don['’]?t)\s+forget\s+to\b", re.IGNORECASE)  # noqa: RUF001 - as above
 _SENTENCE_END = re.compile(r"[.!?;…。！？]+(?=\s|\Z)|\n+")  # noqa: RUF001 - full-width ends are meant
 _REQUEST = re.compile(
-    r"\W*(?:please\W+)?(?:can|could|would|will|kannst|könntest|würdest)\W+(?:you|du)\b", re.IGNORECASE
+    r"\W*(?:(?:also|and|then|now|auch|dann)\W+)?(?:please\W+)?"
+    r"(?:can|could|would|will|kannst|könntest|würdest)\W+(?:you|du)\b",
+    re.IGNORECASE,
 )
 
 

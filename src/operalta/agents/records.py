@@ -17,7 +17,8 @@ Record: TypeAlias = Mapping[str, JsonValue]
 class Pick(StrEnum):
     """How a selector picks among all records of a collection.
 
-    `HIGHEST` and `LOWEST` compare numbers, and a tie picks nothing. `BEGINS` wants the one record whose field begins
+    `HIGHEST` and `LOWEST` compare numbers among the records whose fields are as the phrase's groups say (a city, a
+    kind), and a tie picks nothing. `BEGINS` wants the one record whose field begins
     with the words of the group `value`. `MATCHING` wants one record of which each group's field is equal to its words,
     or holds them where it is the text. `ALL` picks every record.
     """
@@ -100,15 +101,16 @@ class Collection:
 class Bindings:
     """How a tool's arguments hang on records and on what a person dictates; the part of a declaration beyond sinks.
 
-    `takes` names the collection whose reference an argument is; what is in `leaves` is only pointed at, and stays as it
-    was. `labels` are the words for an argument ("subject");
-    `dictated` the arguments whose text may go to others when the person gave it word for word; `to_colleagues` says
-    that nobody else sees it, so that "tell her that …" is enough. `ends` names, for a moment, the argument from which
-    it counts. A call `creates` a record of that collection, which is private unless it names somebody. `sets` names
-    the record's field that an argument replaces. `clean_text` lets a text without links, addresses and hidden
-    characters into the person's own space.
+    `objects` are the words of which one must stand beside a verb that means much else too ("create" an event). `takes`
+    names the collection whose reference an argument is; what is in `leaves` is only pointed at, and stays as it was.
+    `labels` are the words for an argument ("subject"); `dictated` the arguments whose text may go to others when the
+    person gave it word for word; `to_colleagues` says that nobody else sees it, so that "tell her that …" is enough.
+    `ends` names, for a moment, the argument from which it counts. A call `creates` a record of that collection, which
+    is private unless it names somebody. `sets` names the record's field that an argument replaces. `clean_text` lets
+    a text without links, addresses and hidden characters into the person's own space.
     """
 
+    objects: frozenset[str] = field(default_factory=_no_words)
     takes: Mapping[str, str] = field(default_factory=_no_names)
     leaves: frozenset[str] = field(default_factory=_no_words)
     labels: Mapping[str, frozenset[str]] = field(default_factory=_no_labels)
@@ -129,6 +131,7 @@ class Bindings:
     def as_json(self) -> dict[str, JsonValue]:
         """Return all of it as JSON, to be hashed."""
         return {
+            "objects": list[JsonValue](sorted(self.objects)),
             "takes": dict(self.takes),
             "leaves": list[JsonValue](sorted(self.leaves)),
             "labels": {name: list[JsonValue](sorted(words)) for name, words in self.labels.items()},

@@ -64,9 +64,7 @@ def is_vouched(
 def _is_a_name(value: str, context: DecisionContext) -> bool:
     """Tell whether a text is only what something is called: in "post it to 'general'", nobody dictated "general"."""
     folded = ascii_fold(value)
-    return any(folded == ascii_fold(name) for name in context.directory) or any(
-        folded in {ascii_fold(one.identity), ascii_fold(one.reference)} for one in context.records
-    )
+    return any(folded in {ascii_fold(one.identity), ascii_fold(one.reference)} for one in context.records)
 
 
 def _is_named(tool: ToolDeclaration, given: Given, intent: tuple[Sentence, ...], context: DecisionContext) -> bool:
