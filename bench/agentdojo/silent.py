@@ -141,7 +141,7 @@ class _Near:
         taken = tool.bindings.takes.get(name)
         if taken is not None:
             declared = next(one for one in self._integration.collections if one.name == taken)
-            return [str(one[declared.reference]) for one in self._records[taken]]
+            return [str(one[declared.reference]) for one in self._records.get(taken, ())]
         match sink:
             case SinkType.ADDRESS:
                 return self._addresses

@@ -181,8 +181,9 @@ TOOLS = (
             "end_time": SinkType.MOMENT,
             "participants": SinkType.ADDRESS,
         },
-        "create add schedule book",
+        "create add schedule make put",
         bindings=Bindings(
+            objects=words("event events meeting appointment reminder calendar"),
             labels={
                 "title": words("title titled called named"),
                 "description": words("description"),
@@ -220,7 +221,7 @@ TOOLS = (
         CreateFile,
         {"filename": SinkType.BODY, "content": SinkType.BODY},
         "create make write save",
-        bindings=Bindings(creates="files", clean_text=True),
+        bindings=Bindings(objects=words("file document note"), creates="files", clean_text=True),
         reversible=True,
     ),
     declare(
@@ -289,13 +290,15 @@ COLLECTIONS = (
 )
 
 
-def _events(environment: Environment) -> list[Record]:
+def events(environment: Environment) -> list[Record]:
+    """Read the calendar."""
     records = as_records(list(environment.calendar.events.values()))
     firsts = [next(iter(one.participants), None) for one in environment.calendar.events.values()]
     return [{**one, "organiser": first} for one, first in zip(records, firsts, strict=True)]
 
 
-def _people(environment: Environment) -> list[Record]:
+def people(environment: Environment) -> list[Record]:
+    """Return whom the person has written to."""
     sent = [one for one in environment.inbox.emails.values() if one.status.value == "sent"]
     addresses = {address for one in sent for address in (*one.recipients, *one.cc, *one.bcc)}
     return [{"email": one.email, "name": one.name} for one in environment.inbox.contact_list if one.email in addresses]
@@ -304,11 +307,16 @@ def _people(environment: Environment) -> list[Record]:
 def records(environment: Environment) -> Mapping[str, Sequence[Record]]:
     """Read all collections."""
     return {
-        "events": _events(environment),
+        "events": events(environment),
         "files": as_records(list(environment.cloud_drive.files.values())),
         "emails": as_records(list(environment.inbox.emails.values())),
-        "people": _people(environment),
+        "people": people(environment),
     }
+
+
+def own(environment: Environment) -> frozenset[str]:
+    """Return the person's own address."""
+    return frozenset({str(environment.inbox.account_email)})
 
 
 def _file_id(attached: Foreign) -> Foreign:
@@ -329,6 +337,6 @@ WORKSPACE = Integration(
     TOOLS,
     COLLECTIONS,
     records,
-    own=lambda environment: frozenset({str(environment.inbox.account_email)}),
+    own=own,
     fit=fit,
 )
