@@ -89,7 +89,11 @@ def test_said_plainly_it_still_asks_unless_a_person_typed_it(origin: Origin) -> 
 
 
 def as_every_class(name: str) -> list[ToolDeclaration]:
-    """Return the tool as it is, and as it would be in each of the sensitive classes."""
+    """Return the tool as it is, and as it would be in each of the sensitive classes.
+
+    Handing a task on passes as reading does, and what comes of it is judged anew: there the class itself is left out.
+    """
     found = REGISTRY.resolve(name)
     assert isinstance(found, ToolDeclaration)
-    return [found, *(replace(found, tool_class=one) for one in ToolClass if one.is_sensitive)]
+    as_it_is = [] if found.tool_class is ToolClass.DELEGATE else [found]
+    return [*as_it_is, *(replace(found, tool_class=one) for one in ToolClass if one.is_sensitive)]
