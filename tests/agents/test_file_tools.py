@@ -175,8 +175,8 @@ async def test_a_folder_that_is_taken_away_is_out_of_reach_at_the_next_call(desk
 async def test_a_run_reaches_no_more_than_the_run_that_it_comes_from(desk: Desk, office: Office) -> None:
     await bring(desk, office.founder, "notes/in.md", "notes/deep/in.md", "board/out.md")
     desk.rows(
-        "INSERT INTO agents.agents (company_id, slug, name, purpose, instructions)"
-        " VALUES (%s, 'analyst', 'Analyst', '', '')",
+        "INSERT INTO agents.agents (company_id, slug, name, purpose, instructions, tools)"
+        """ VALUES (%s, 'analyst', 'Analyst', '', '', '{"files_read": "allow"}')""",
         office.founder.company_id,
     )
     declare(desk, office.founder, "notes/deep", "drafts", slug="analyst")

@@ -257,9 +257,10 @@ def test_a_record_for_others_that_was_not_typed_as_a_command_asks(text: str, cal
     assert decision.reasons in {("text_for_others:title", "text_for_others:body"), ("not_asked_for",)}
 
 
-def test_delegating_asks() -> None:
+def test_delegating_passes_since_a_task_vouches_for_nothing() -> None:
     call: Call = ("delegate", {"agent": "research-2", "task": "find it"})
-    assert judge("Ask research-2 to find it", call) is Outcome.ASK
+    assert judge("hm", call, origin=Origin.WEBHOOK) is Outcome.ALLOW
+    assert judge("Write a.md: x", write("a.md", "x"), origin=Origin.AGENT) is Outcome.ASK
 
 
 def test_a_call_that_changes_nothing_passes_for_a_person_at_the_chat() -> None:
