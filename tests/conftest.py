@@ -44,6 +44,7 @@ TOOLS = (
     "web_fetch",
     "shell_run",
     "delegate",
+    "ask_person",
     "integration_request",
     "integration_tool",
 )

@@ -23,6 +23,8 @@ def _call(**changes: object) -> Context:
         "after": new,
         "reason": "The new prices do not stand in your message, so a person has to confirm them.",
         "sensitive": False,
+        "is_question": False,
+        "answer": None,
         "may_decide": True,
         "deciders": "Founders and advisors may decide this",
         "decided_by": None,
@@ -42,6 +44,20 @@ def _command(**changes: object) -> Context:
         reason="Commands are asked about every time.",
         sensitive=True,
         deciders="Founders may decide this",
+        **changes,
+    )
+
+
+def _question(**changes: object) -> Context:
+    return _call(
+        tool="ask_person",
+        summary="The agent asks you something",
+        arguments={"question": "Which price do you mean?", "choices": "the old one, the new one"},
+        before=None,
+        after=None,
+        reason="It needs to know this to go on, and waits for you.",
+        sensitive=True,
+        is_question=True,
         **changes,
     )
 
@@ -191,6 +207,7 @@ def work() -> list[Sample]:
     scheduled = message("person", "Ada Okafor", "Draft the investor update.", is_scheduled=True)
     empty_chat: Context = {**chat, "conversation": None, "messages": [], "limits": None}
     base: Context = {"waiting_count": 2, "previous_url": None, "next_url": None}
+    answered = _card(_question(state="approved", answer="The new one.", decided_by="Ada Okafor", scope="once"))
     decided = approval(state="approved", decided_by="Ada Okafor", decided_at=before(minutes=2), scope="conversation")
     grants = [
         {
@@ -230,7 +247,7 @@ def work() -> list[Sample]:
             {
                 "page": page("approvals"),
                 "state": "waiting",
-                "approvals": [approval(), _card(_command(), conversation=None), joint_approval()],
+                "approvals": [approval(), _card(_question()), _card(_command(), conversation=None), joint_approval()],
                 "to_deny": [f"{new_id()} {'0' * 64}" for _ in range(5)],
                 "grants": grants,
                 **base,
@@ -242,7 +259,7 @@ def work() -> list[Sample]:
             {
                 "page": page("approvals"),
                 "state": "decided",
-                "approvals": [decided],
+                "approvals": [decided, answered],
                 "to_deny": [],
                 "grants": [],
                 **base,

@@ -23,6 +23,7 @@ LONGEST_URL = 2_048
 LONGEST_COMMAND = 4_000
 LONGEST_SLUG = 80
 NOTES_FOLDER = "notes/"
+ASK_PERSON = "ask_person"
 SHELL_NOT_PROVEN = "The sandbox for commands has not proven itself on this server, so there is no shell."
 
 Title = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_TITLE)]
@@ -128,6 +129,13 @@ class Delegate(Arguments):
 
     agent: Slug
     task: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_BODY)]
+
+
+class AskPerson(Arguments):
+    """A question to the person for whom the agent works, and the answers to choose from, with commas between them."""
+
+    question: Annotated[str, StringConstraints(min_length=1, max_length=2_000)]
+    choices: Annotated[str, StringConstraints(max_length=400)] = ""
 
 
 COMPANY_TOOLS: tuple[ToolDeclaration, ...] = (
@@ -272,6 +280,17 @@ COMPANY_TOOLS: tuple[ToolDeclaration, ...] = (
         arguments=Delegate,
         sinks={"agent": SinkType.RECORD, "task": SinkType.BODY},
         verbs=frozenset({"delegate", "hand", "ask", "assign"}),
+    ),
+    # Put as an approval is, by itself each time: the run waits, and the answer comes with the decision.
+    ToolDeclaration(
+        name=ASK_PERSON,
+        title="Ask the person",
+        purpose="Ask the person a question and wait for the answer. Ask only what you cannot find out.",
+        tool_class=ToolClass.WRITE_OWN,
+        permission="agents:run",
+        arguments=AskPerson,
+        sinks={"question": SinkType.BODY, "choices": SinkType.BODY},
+        asks_unless={"question": frozenset()},
     ),
     *KNOWLEDGE_TOOLS,
     *ARTIFACT_TOOLS,

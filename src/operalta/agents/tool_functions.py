@@ -3,9 +3,12 @@
 from collections.abc import Awaitable, Callable
 
 from operalta.agents import knowledge_tools
+from operalta.agents.approvals.store import answer_to
 from operalta.agents.artifact_tools import ArtifactCreate, ArtifactRevise, bind_artifact_tools
 from operalta.agents.artifact_tools import shown_before as artifact_shown_before
 from operalta.agents.company_tools import (
+    ASK_PERSON,
+    AskPerson,
     FilesAppend,
     FilesDelete,
     FilesList,
@@ -84,6 +87,7 @@ def bound_registry(
     registry.bind("web_fetch", work.web_fetch)
     registry.bind("shell_run", work.shell_run)
     registry.bind("delegate", never_called)
+    registry.bind(ASK_PERSON, work.ask_person)
     for name, run in knowledge_tools.functions().items():
         registry.bind(name, run)
     if integrations is not None:
@@ -201,6 +205,12 @@ class _Tools:
             content="\n".join(lines),
             references=(Reference("metric", found.metric.slug, found.metric.name, found.metric.definition),),
         )
+
+    async def ask_person(self, work: ToolWork, _arguments: AskPerson) -> ToolResult:
+        said = await answer_to(work.opened, work.approval_id) if work.approval_id else None
+        if said is None:
+            return ToolResult(summary="Nobody has answered.", failed=True)
+        return ToolResult(summary=f"{said['person_name'] or 'Somebody'} has answered.", content=said["answer"])
 
     async def files_list(self, work: ToolWork, arguments: FilesList) -> ToolResult:
         listed = await files.list_files(work.opened, await self._files(work), arguments.folder)

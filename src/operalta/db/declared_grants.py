@@ -88,7 +88,7 @@ WEB = Rights(
         ),
         "agents.allowed_regions": "SELECT",
         "agents.allowed_routes": "SELECT",
-        "agents.approvals": "SELECT, UPDATE (decided_at, decided_by, decided_session, decision)",
+        "agents.approvals": "SELECT, UPDATE (answer, decided_at, decided_by, decided_session, decision)",
         "agents.grants": (
             "SELECT, INSERT (approval_id, argument_shape, company_id, conversation_id, given_by, private_to, "
             "requester_id, tool, tool_hash), UPDATE (revoked_at)"

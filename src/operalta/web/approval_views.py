@@ -6,6 +6,7 @@ from uuid import UUID
 
 from operalta.agents.approvals.deciders import ClassRule
 from operalta.agents.approvals.service import Approval
+from operalta.agents.company_tools import ASK_PERSON
 from operalta.agents.reasons import explain_all
 from operalta.agents.registry import ToolClass
 
@@ -20,6 +21,7 @@ _SUMMARIES = {
     "files_delete": "Put a file into the bin",
     "artifact_create": "Keep a new artifact",
     "artifact_revise": "Write a new version of an artifact",
+    ASK_PERSON: "The agent asks you something",
     "delegate": "Hand a task to another agent",
     "web_fetch": "Fetch a page from the web",
     "shell_run": "Run a command",
@@ -27,6 +29,7 @@ _SUMMARIES = {
     "integration_tool": "Use a tool of an MCP server",
 }
 _DECIDED = {"once": "approved", "conversation": "approved", "denied": "denied"}
+_WHY_A_QUESTION = "It needs to know this to go on, and waits for you."
 CLASS_LABELS = {
     ToolClass.READ: "Reads what the company keeps",
     ToolClass.DELEGATE: "Hands tasks to other agents",
@@ -89,7 +92,9 @@ def _call(approval: Approval) -> dict[str, Any]:
         "arguments": approval.arguments,
         "before": approval.before,
         "after": approval.after,
-        "reason": explain_all(approval.reasons),
+        "reason": _WHY_A_QUESTION if approval.is_question else explain_all(approval.reasons),
+        "is_question": approval.is_question,
+        "answer": approval.answer,
         "sensitive": not approval.may_be_granted_for_conversation,
         "may_decide": approval.may_decide,
         "deciders": _deciders(approval),

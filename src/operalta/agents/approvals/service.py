@@ -8,6 +8,7 @@ from uuid import UUID
 
 from operalta.access.rules import Permission
 from operalta.agents.approvals import store
+from operalta.agents.company_tools import ASK_PERSON
 from operalta.agents.errors import ApprovalNotValid, NotTheirsToDecide
 from operalta.agents.policy import ASKED_EACH_TIME
 from operalta.agents.registry import ToolClass
@@ -18,10 +19,12 @@ from operalta.db.permission import require
 from operalta.db.scope import Row, Scope
 from operalta.kernel.errors import InvalidInput, NotAllowed, NotFound
 from operalta.kernel.ids import ApprovalId, ConversationId, RunId
+from operalta.kernel.texts import checked_text
 from operalta.terms.registry import upholds
 
 DECISIONS = ("once", "conversation", "denied")
 MOST_AT_ONCE = 100
+LONGEST_ANSWER = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,12 @@ class Approval:
     deciding_roles: tuple[str, ...]
     needs_second_person: bool
     may_decide: bool
+    answer: str | None
+
+    @property
+    def is_question(self) -> bool:
+        """Whether the agent asks for an answer in words, and not whether it may do something."""
+        return self.tool == ASK_PERSON
 
     @property
     def is_waiting(self) -> bool:
@@ -101,23 +110,25 @@ async def card_of(scope: Scope, approval_id: UUID) -> tuple[Approval, ...]:
     return found[::-1]
 
 
-async def decide_approval(scope: Scope, approval_id: UUID, decision: str, shown_sha256: str | None = None) -> Approval:
+async def decide_approval(
+    scope: Scope, approval_id: UUID, decision: str, shown_sha256: str | None = None, answer: str | None = None
+) -> Approval:
     """Decide one question: `once`, `conversation` or `denied`; the run goes on. Raise as `decide_together`.
 
     What a question asks never changes; `shown_sha256` is the digest of the arguments that the person was shown, for
-    whoever wants that checked.
+    whoever wants that checked. `answer` is what the person says to an agent that asked them something.
     """
     require(scope, Permission.APPROVALS_DECIDE)
     rows = await store.approvals(scope, ids=[approval_id])
     if not rows:
         raise NotFound
     shown = rows[0]["arguments_sha256"] if shown_sha256 is None else shown_sha256
-    await decide_together(scope, {approval_id: shown}, decision)
+    await decide_together(scope, {approval_id: shown}, decision, answer)
     return await get_approval(scope, approval_id)
 
 
 @upholds("5.5.1")
-async def decide_together(scope: Scope, shown: Mapping[UUID, str], decision: str) -> None:
+async def decide_together(scope: Scope, shown: Mapping[UUID, str], decision: str, answer: str | None = None) -> None:
     """Decide exactly the questions that were shown, each with the digest of its arguments, in one transaction.
 
     Only people decide, in a session of their own; only the first decision counts. A yes is for all of them or for
@@ -138,7 +149,8 @@ async def decide_together(scope: Scope, shown: Mapping[UUID, str], decision: str
             raise NotTheirsToDecide
         if decision == "conversation" and not _may_be_granted(row["tool_class"], row["reasons"]):
             raise InvalidInput("This kind of call is approved one by one.", field="decision")
-    decided = await store.decide(scope, shown, decision)
+    said = _answer_for(rows.values(), decision, answer)
+    decided = await store.decide(scope, shown, decision, said)
     if not decided or (decision != "denied" and decided != set(shown)):
         raise ApprovalNotValid
     await _follow_up(scope, [rows[each] for each in shown if each in decided], decision)
@@ -156,6 +168,18 @@ async def _follow_up(scope: Scope, rows: Iterable[Row], decision: str) -> None:
         runs.add(row["run_id"])
     for run in sorted(runs):
         await resume_run(scope, run)
+
+
+def _answer_for(rows: Iterable[Row], decision: str, answer: str | None) -> str | None:
+    """Return the answer, tidied. Raise InvalidInput for a question without one, and for one that nothing asks for."""
+    asked = [row["tool"] == ASK_PERSON for row in rows]
+    if decision == "once" and any(asked):
+        if len(asked) > 1 or not (answer or "").strip():
+            raise InvalidInput("Answer the agent's question by itself, in words, or deny it.", field="answer")
+        return checked_text(str(answer).strip(), "answer", LONGEST_ANSWER, 1)
+    if (answer or "").strip():
+        raise InvalidInput("Nothing was asked that takes an answer.", field="answer")
+    return None
 
 
 def _may_be_granted(tool_class: str, reasons: Iterable[str]) -> bool:
@@ -217,4 +241,5 @@ def _approval(row: Row, rule: Row, *, may_decide: bool) -> Approval:
         deciding_roles=tuple(rule["roles"]),
         needs_second_person=rule["second_person"],
         may_decide=may_decide,
+        answer=row["answer"],
     )

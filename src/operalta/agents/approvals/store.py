@@ -55,6 +55,16 @@ async def consume(scope: Scope, approval_id: UUID, run_id: UUID, arguments_sha25
     )
 
 
+async def answer_to(scope: Scope, approval_id: UUID) -> Row | None:
+    """Return what a person answered to a question, and who."""
+    return await scope.one(
+        "SELECT asked.answer, person.name AS person_name FROM agents.approvals AS asked"
+        " LEFT JOIN identity.people AS person ON person.id = asked.decided_by"
+        " WHERE asked.company_id = %(company)s AND asked.id = %(id)s AND asked.answer IS NOT NULL",
+        {"company": scope.company, "id": approval_id},
+    )
+
+
 async def decision_stands(scope: Scope, approval_id: UUID) -> bool:
     """Tell whether whoever approved may still do so, and the session in which they did was not taken from them."""
     row = await scope.one("SELECT scope.decision_stands(%(id)s) AS stands", {"id": approval_id})
@@ -79,7 +89,7 @@ async def approvals(
         " approval.arguments_sha256, approval.argument_shape, approval.reasons, approval.before, approval.after,"
         " approval.asked_at, approval.expires_at, approval.expires_at <= now() AS expired, approval.decision,"
         " approval.decided_at, approval.private_to, approval.requester_id, agent.name AS agent_name,"
-        " requester.name AS requester_name, decider.name AS decider_name"
+        " requester.name AS requester_name, decider.name AS decider_name, approval.answer"
         " FROM agents.approvals AS approval"
         " JOIN agents.agents AS agent ON agent.company_id = approval.company_id AND agent.id = approval.agent_id"
         " LEFT JOIN identity.people AS requester ON requester.id = approval.requester_id"
@@ -121,7 +131,7 @@ async def classes_to_decide(scope: Scope) -> tuple[list[str], list[str]]:
     return (row["others"], row["own"]) if row else ([], [])
 
 
-async def decide(scope: Scope, shown: Mapping[UUID, str], decision: str) -> set[UUID]:
+async def decide(scope: Scope, shown: Mapping[UUID, str], decision: str, answer: str | None = None) -> set[UUID]:
     """Record a person's decision about exactly these questions, with these arguments; only the first counts.
 
     Return those that it is recorded for.
@@ -131,7 +141,7 @@ async def decide(scope: Scope, shown: Mapping[UUID, str], decision: str) -> set[
         "WITH locked AS (SELECT one.id FROM agents.approvals AS one WHERE one.company_id = %(company)s"
         "   AND one.id = ANY (%(ids)s::uuid[]) ORDER BY one.id FOR UPDATE)"
         " UPDATE agents.approvals AS asked SET decision = %(decision)s, decided_by = %(person)s,"
-        " decided_session = %(session)s, decided_at = now()"
+        " decided_session = %(session)s, decided_at = now(), answer = %(answer)s"
         " FROM locked JOIN unnest(%(ids)s::uuid[], %(digests)s::text[]) AS shown (id, digest) ON shown.id = locked.id"
         " WHERE asked.company_id = %(company)s AND asked.id = shown.id AND asked.arguments_sha256 = shown.digest"
         " AND asked.decision IS NULL AND asked.expires_at > now() RETURNING asked.id",
@@ -140,6 +150,7 @@ async def decide(scope: Scope, shown: Mapping[UUID, str], decision: str) -> set[
             "ids": list(shown),
             "digests": list(shown.values()),
             "decision": decision,
+            "answer": answer,
             "person": scope.actor.person_id,
             "session": scope.actor.session_id,
         },

@@ -40,11 +40,13 @@ Wanted = Annotated[
 class DecisionBody(Body):
     """An answer: for this call alone, for calls of this kind in the conversation, or no.
 
-    Give the digest that was shown to have it compared; what a question asks never changes.
+    Give the digest that was shown to have it compared; what a question asks never changes. An agent that asks something
+    (`ask_person`) gets `answer` with `once`.
     """
 
     decision: Literal["once", "conversation", "denied"]
     arguments_sha256: Digest | None = None
+    answer: Annotated[str, Field(max_length=service.LONGEST_ANSWER)] | None = None
 
 
 class SeenCall(Body):
@@ -92,6 +94,7 @@ class Approval(Shown):
     decision: Literal["once", "conversation", "denied"] | None
     decided_at: datetime | None
     decider_name: str | None
+    answer: str | None
 
 
 class Grant(Shown):

@@ -32,6 +32,7 @@ Deciding = Annotated[CompanyEntry, Depends(InCompany(Permission.APPROVALS_DECIDE
 Ruling = Annotated[CompanyEntry, Depends(InCompany(Permission.COMPANY_MANAGE, rules.SENSITIVE_WRITE))]
 
 Decision = Annotated[str, Form(max_length=20)]
+Answer = Annotated[str, Form(max_length=10_000)]
 ReturnTo = Annotated[str, Form(max_length=2_000)]
 Seen = Annotated[tuple[Annotated[str, StringConstraints(max_length=120)], ...], Form(max_length=service.MOST_AT_ONCE)]
 """The calls that the form showed: id and digest of the arguments, each."""
@@ -129,14 +130,20 @@ async def decide_together(
 
 @router.post("/c/{company}/approvals/{approval_id}/decision")
 async def decide(
-    entry: Deciding, approval_id: UUID, decision: Decision = "", return_to: ReturnTo = "", shown: Seen = ()
+    entry: Deciding,
+    approval_id: UUID,
+    decision: Decision = "",
+    return_to: ReturnTo = "",
+    shown: Seen = (),
+    answer: Answer = "",
 ) -> RedirectResponse:
-    """Decide one question; the run goes on."""
+    """Decide one question, or answer it; the run goes on."""
     seen = _seen(shown)
     if seen and approval_id not in seen:
         raise InvalidInput("This call is not among those that were shown.")
     async with entry.scope() as scope:
-        await service.decide_approval(scope, approval_id, decision, seen.get(approval_id))
+        said = answer.replace("\r\n", "\n") if decision == "once" else ""
+        await service.decide_approval(scope, approval_id, decision, seen.get(approval_id), said)
     return _back(entry, return_to)
 
 
