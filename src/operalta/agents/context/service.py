@@ -36,13 +36,13 @@ class RunContext:
 
 @upholds("5.1.1")
 async def context_of_run(scope: Scope, run_id: UUID) -> RunContext:
-    """Return what a run was told. Raise NotFound, also while it waits for its turn."""
+    """Return what a run was told; nothing yet while it waits for its turn. Raise NotFound."""
     require(scope, Permission.AGENTS_RUN)
     run = await store.run(scope, run_id)
     event = await store.event_of_kind(scope, run_id, EventKind.CONTEXT_GATHERED.value) if run else None
-    if run is None or event is None:
+    if run is None:
         raise NotFound
-    body = event["body"]
+    body = event["body"] if event else {}
     return RunContext(
         ConversationId(run["conversation_id"]),
         run["route"] == BUILTIN_ROUTE,

@@ -82,7 +82,7 @@ class RunContext(Shown):
 
 @router.get("/{run_id}/context")
 async def get_context(entry: Reading, run_id: UUID) -> RunContext:
-    """Return what the agent saw. 404 while the run waits for its turn."""
+    """Return what the agent saw; nothing yet while the run waits for its turn."""
     async with entry.scope() as scope:
         found = await context_of_run(scope, run_id)
     return RunContext(
