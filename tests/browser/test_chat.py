@@ -69,15 +69,16 @@ def test_a_page_that_is_loaded_again_shows_what_happened_and_goes_on(conversatio
     expect(conversation.page.locator("[data-live]")).to_contain_text("41 ships")
 
 
-def test_a_message_sent_meanwhile_gets_its_own_reply(conversation: Person, place: Place) -> None:
+def test_a_message_sent_meanwhile_waits_and_gets_its_own_reply(conversation: Person, place: Place) -> None:
     conversation.send(f"/fetch http://127.0.0.1:{place.page.port}/slow")
     assert place.page.arrived.wait(60)
     conversation.send("/decide Meanwhile we go on | because we can")
-    expect(conversation.page.locator("[data-live]")).to_contain_text("Meanwhile we go on")
+    expect(conversation.page.get_by_text("Meanwhile we go on")).to_be_visible()
     place.page.release.set()
-    earlier = conversation.page.locator(".message:not(.person) .reply")
-    expect(earlier).to_contain_text("41 ships")
-    expect(earlier).not_to_contain_text("Meanwhile")
+    replies = conversation.page.locator(".message:not(.person) .reply, [data-live]")
+    expect(replies.first).to_contain_text("41 ships")
+    expect(replies.last).to_contain_text("Meanwhile we go on")
+    expect(replies.first).not_to_contain_text("Meanwhile")
 
 
 def test_an_approval_is_given_with_the_keyboard_alone(conversation: Person) -> None:

@@ -88,7 +88,8 @@ async def test_every_version_is_kept_and_told_apart(office: Office, scope_of: Op
             office.advisor.person_id,
             office.founder.person_id,
         )
-        assert await service.compare(scope, made.id, 1, 2) == "@@ -1 +1 @@\n-We sell.\n+We sell by the year."
+        told = (1, 2, "@@ -1 +1 @@\n-We sell.\n+We sell by the year.")
+        assert await service.compare(scope, made.id) == await service.compare(scope, made.id, 1, 2) == told
         first = await service.list_versions(scope, made.id, limit=1)
         rest = await service.list_versions(scope, made.id, first.next_cursor)
         assert [line.version for line in (*first.items, *rest.items)] == [2, 1]
@@ -217,9 +218,16 @@ async def test_a_run_in_an_open_conversation_is_shown_nothing_private(
         assert len(await scope.all("SELECT * FROM workspace.artifact_versions")) == 1
         with pytest.raises(NoSuchArtifact):
             await service.get(scope, made.id)
+        with pytest.raises(InvalidInput):
+            await service.create(scope, "Hidden", "text", "From here nobody would see it.")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         async with open_run_scope(worker, run, claim) as scope:
-            await service.create(scope, "Hidden", "text", "From here nobody would see it.")
+            await scope.execute(
+                "INSERT INTO workspace.artifacts (company_id, id, title, kind, content, private_to, created_by,"
+                " changed_by, run_id) VALUES (%(company)s, gen_random_uuid(), 'Hidden', 'text', 'x', %(person)s,"
+                " %(person)s, %(person)s, %(run)s)",
+                {"company": scope.company, "person": scope.actor.person_id, "run": run},
+            )
 
 
 @pytest.mark.proves("2.4.2")

@@ -1,6 +1,7 @@
 """Showing people what an agent was told."""
 
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from operalta.access.rules import Permission
@@ -42,7 +43,7 @@ async def context_of_run(scope: Scope, run_id: UUID) -> RunContext:
     event = await store.event_of_kind(scope, run_id, EventKind.CONTEXT_GATHERED.value) if run else None
     if run is None:
         raise NotFound
-    body = event["body"] if event else {}
+    body: dict[str, Any] = event["body"] if event else {}
     return RunContext(
         ConversationId(run["conversation_id"]),
         run["route"] == BUILTIN_ROUTE,

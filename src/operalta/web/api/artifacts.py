@@ -227,10 +227,10 @@ async def get_version(entry: Reading, artifact_id: UUID, version: NumberInPath) 
 async def compare(
     entry: Reading,
     artifact_id: UUID,
-    before: Annotated[int, Query(ge=1, le=MOST_VERSIONS)],
-    after: Annotated[int, Query(ge=1, le=MOST_VERSIONS)],
+    before: Annotated[int | None, Query(ge=1, le=MOST_VERSIONS)] = None,
+    after: Annotated[int | None, Query(ge=1, le=MOST_VERSIONS)] = None,
 ) -> Difference:
-    """Compare two versions of an artifact."""
+    """Compare two versions of an artifact: the latest with the one before it, unless others are named."""
     async with entry.scope() as scope:
-        diff = await service.compare(scope, ArtifactId(artifact_id), before, after)
-    return Difference(before=before, after=after, diff=diff)
+        earlier, later, diff = await service.compare(scope, ArtifactId(artifact_id), before, after)
+    return Difference(before=earlier, after=later, diff=diff)

@@ -65,7 +65,7 @@ async def create(
     require(scope, Permission.FILES_WRITE)
     _require_run_for(scope, approval_id)
     if private and not scope.actor.sees_private:
-        raise InvalidInput("A key of the company has nothing private. Make the artifact open.", field="private")
+        raise InvalidInput("A company's key makes nothing private, nor does an open conversation.", field="private")
     title = checked_line(title, "title", LONGEST_TITLE, 1)
     wanted = kind_called(kind)
     content = checked_content(wanted, content)
@@ -216,12 +216,19 @@ async def list_versions(
     return page_of(found, most, lambda last: encode_cursor(str(last.version)))
 
 
-async def compare(scope: Scope, artifact_id: ArtifactId, before: int, after: int) -> str:
-    """Return what changes between two versions, as unified lines. Raise NoSuchArtifact, NotFound."""
+async def compare(
+    scope: Scope, artifact_id: ArtifactId, before: int | None = None, after: int | None = None
+) -> tuple[int, int, str]:
+    """Return two versions' numbers and what changes between them, as unified lines. Raise NoSuchArtifact, NotFound.
+
+    Unless given, `after` is the latest, and `before` the one before `after`.
+    """
     require(scope, Permission.FILES_READ)
     found = await _found(scope, artifact_id)
-    old, new = await _version(scope, found, before), await _version(scope, found, after)
-    return difference(old.content, new.content)
+    later = found.version if after is None else after
+    earlier = max(later - 1, 1) if before is None else before
+    old, new = await _version(scope, found, earlier), await _version(scope, found, later)
+    return earlier, later, difference(old.content, new.content)
 
 
 async def download(scope: Scope, artifact_id: ArtifactId, version: int | None = None) -> ArtifactFile:
