@@ -205,7 +205,7 @@ async def operations(stage: Stage, company: str) -> list[tuple[str, str]]:
     """Return every method and path that the API describes, for a company, ids filled with one that nobody has."""
     described = await stage.described()
     return [
-        (method.upper(), re.sub(r"\{[^}]+\}", _UNKNOWN_ID, path.replace("{company}", company)))
+        (method.upper(), re.sub(r"\{[^}]+\}", _UNKNOWN_ID, path.replace("{company}", company).replace("{version}", "1")))
         for path, methods in described["paths"].items()
         for method in methods
         if method in {"get", "post", "put", "patch", "delete"}
