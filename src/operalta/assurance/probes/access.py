@@ -204,8 +204,9 @@ def _body(method: str, path: str) -> object:
 async def operations(stage: Stage, company: str) -> list[tuple[str, str]]:
     """Return every method and path that the API describes, for a company, ids filled with one that nobody has."""
     described = await stage.described()
+    known = {"{company}": company, "{version}": "1"}
     return [
-        (method.upper(), re.sub(r"\{[^}]+\}", _UNKNOWN_ID, path.replace("{company}", company).replace("{version}", "1")))
+        (method.upper(), re.sub(r"\{[^}]+\}", lambda found: known.get(found[0], _UNKNOWN_ID), path))
         for path, methods in described["paths"].items()
         for method in methods
         if method in {"get", "post", "put", "patch", "delete"}
