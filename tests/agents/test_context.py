@@ -168,7 +168,9 @@ async def test_a_run_that_is_taken_up_again_is_told_the_same(desk: Desk, office:
 
 
 @pytest.mark.proves("5.1.1", "5.0.1")
-@pytest.mark.parametrize("talks", [12, pytest.param(1_000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    "talks", [12, pytest.param(1_000, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])], ids=["few", "a-thousand"]
+)
 async def test_no_prompt_holds_what_belongs_elsewhere(desk: Desk, office: Office, world: Any, talks: int) -> None:  # noqa: ANN401 - the fixture's own type
     """Canaries of other companies, and of colleagues' private talk, in every store: none in any prompt."""
     listener = Listener(searches=True)
