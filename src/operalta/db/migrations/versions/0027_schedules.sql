@@ -144,7 +144,7 @@ BEGIN
 END $$;
 
 -- Runs whose worker went silent: queued again. Also those whose job got lost, and stopped ones that wait; but not those that wait for
--- another one of their conversation, whose end queues them. Returns their ids.
+-- another one of their conversation, whose end queues them; and those whose child run ended while they let go. Returns their ids.
 CREATE OR REPLACE FUNCTION agents.rescue_runs() RETURNS SETOF uuid LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = '' SET client_min_messages = error SET debug_print_parse = off SET debug_print_rewritten = off
     SET debug_print_plan = off
@@ -166,7 +166,12 @@ BEGIN
                   AND answered.run_id = run.id AND answered.decision IS NOT NULL
                   AND NOT EXISTS (SELECT FROM agents.run_events AS event WHERE event.company_id = run.company_id
                     AND event.run_id = run.id AND event.kind = 'approval_decided'
-                    AND event.body ->> 'approval_id' = answered.id::text))))
+                    AND event.body ->> 'approval_id' = answered.id::text)))
+            OR (run.status = 'waiting_for_approval' AND (run.claim_expires_at IS NULL OR run.claim_expires_at < now())
+                AND EXISTS (SELECT FROM agents.runs AS child WHERE child.company_id = run.company_id
+                  AND child.parent_run_id = run.id AND child.status IN ('finished', 'failed', 'stopped')
+                  AND NOT EXISTS (SELECT FROM agents.run_events AS event WHERE event.company_id = run.company_id
+                    AND event.run_id = run.id AND event.kind = 'child_ended' AND event.body ->> 'run_id' = child.id::text))))
         FOR UPDATE OF run SKIP LOCKED LIMIT 100
     LOOP
         -- A job that a dead worker took would hold the run's lock for ever; one that lives has an unexpired claim.
@@ -199,7 +204,8 @@ BEGIN
 END $$;
 
 -- Opens the scope of a run: while the claim holds, the person's membership holds, the account is not disabled, and what the run was
--- begun with is not revoked: the session; or the key, with no more than its own rights.
+-- begun with is not revoked: the session; or the key, with no more than its own rights. A run in an open conversation sees nothing
+-- private: what it reads stands in its events, which colleagues see.
 CREATE OR REPLACE FUNCTION scope.open_run_scope(run uuid, secret text)
 RETURNS TABLE (person_id uuid, company_id uuid, company_slug text, company_kind text, role text, session_id uuid, key_id uuid, scopes text[],
     sees_private boolean)
@@ -211,7 +217,7 @@ DECLARE
     found record;
 BEGIN
     SELECT running.person_id, running.session_id, running.api_key_id, host.id AS company_id, host.slug, host.kind, membership.role,
-            key.scopes, key.kind AS key_kind INTO found
+            key.scopes, running.private_to IS NOT NULL AND key.kind IS DISTINCT FROM 'company' AS sees_private INTO found
         FROM agents.runs AS running
         JOIN tenancy.companies AS host ON host.id = running.company_id
         JOIN tenancy.memberships AS membership ON membership.company_id = running.company_id
@@ -226,9 +232,9 @@ BEGIN
         RETURN;
     END IF;
     PERFORM scope.bind('run', found.person_id, found.company_id, found.kind, found.role, found.session_id, run, false,
-        found.api_key_id, found.scopes, found.key_kind IS DISTINCT FROM 'company');
+        found.api_key_id, found.scopes, found.sees_private);
     RETURN QUERY SELECT found.person_id, found.company_id, found.slug, found.kind, found.role, found.session_id, found.api_key_id,
-        found.scopes, found.key_kind IS DISTINCT FROM 'company';
+        found.scopes, found.sees_private;
 END $$;
 RESET ROLE;
 

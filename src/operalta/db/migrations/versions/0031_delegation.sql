@@ -4,8 +4,8 @@ ALTER TABLE agents.runs
     -- What the run above asks of it; its words vouch for nothing.
     ADD COLUMN task text CHECK (length(task) BETWEEN 1 AND 20000),
     ADD COLUMN parent_call_id text CHECK (parent_call_id IS NULL OR (parent_run_id IS NOT NULL AND length(parent_call_id) BETWEEN 1 AND 200));
--- At most one run for each call.
-CREATE UNIQUE INDEX runs_of_call ON agents.runs (company_id, parent_run_id, parent_call_id) WHERE parent_call_id IS NOT NULL;
+-- At most one run for each call; and the way to the runs that one began.
+CREATE UNIQUE INDEX runs_of_call ON agents.runs (company_id, parent_run_id, parent_call_id) WHERE parent_run_id IS NOT NULL;
 GRANT SELECT (task, parent_call_id) ON agents.runs TO operalta_web, operalta_worker;
 
 -- Begins a run for a call of the scope's own run, with that run's person, session or key, and conversation. 'made'; 'none': no such
@@ -76,50 +76,3 @@ END $$;
 CREATE TRIGGER stop_child_runs AFTER UPDATE OF status, stop_requested_at ON agents.runs FOR EACH ROW
     WHEN (NEW.status IN ('finished', 'failed', 'stopped') OR NEW.stop_requested_at IS NOT NULL)
     EXECUTE FUNCTION agents.stop_child_runs();
-
--- As before (0027 says what for), and those whose child came to its end while they were letting go.
-DO $$ BEGIN
-    EXECUTE format('SET LOCAL ROLE %I', (SELECT owner.rolname FROM pg_catalog.pg_proc AS function JOIN pg_catalog.pg_roles AS owner
-        ON owner.oid = function.proowner WHERE function.oid = 'scope.part'::regproc));
-END $$;
-CREATE OR REPLACE FUNCTION agents.rescue_runs() RETURNS SETOF uuid LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-    SET search_path = '' SET client_min_messages = error SET debug_print_parse = off SET debug_print_rewritten = off
-    SET debug_print_plan = off
-AS $$
-DECLARE
-    lost record;
-BEGIN
-    FOR lost IN SELECT run.id FROM agents.runs AS run
-        WHERE ((run.status = 'running' AND run.claim_expires_at < now() - interval '1 second')
-            OR (run.status = 'queued' AND run.queued_at < now() - interval '5 seconds'
-                AND agents.run_ahead_of(run.company_id, run.id) IS NULL)
-            OR (run.status = 'waiting_for_approval' AND run.stop_requested_at IS NOT NULL)
-            OR (run.status = 'waiting_for_approval' AND EXISTS (SELECT FROM agents.approvals AS lapsed
-                WHERE lapsed.company_id = run.company_id AND lapsed.run_id = run.id AND lapsed.decision IS NULL
-                  AND lapsed.expires_at < now()))
-            -- A decision that came while the worker died between asking and letting go.
-            OR (run.status = 'waiting_for_approval' AND (run.claim_expires_at IS NULL OR run.claim_expires_at < now())
-                AND EXISTS (SELECT FROM agents.approvals AS answered WHERE answered.company_id = run.company_id
-                  AND answered.run_id = run.id AND answered.decision IS NOT NULL
-                  AND NOT EXISTS (SELECT FROM agents.run_events AS event WHERE event.company_id = run.company_id
-                    AND event.run_id = run.id AND event.kind = 'approval_decided'
-                    AND event.body ->> 'approval_id' = answered.id::text)))
-            OR (run.status = 'waiting_for_approval' AND (run.claim_expires_at IS NULL OR run.claim_expires_at < now())
-                AND EXISTS (SELECT FROM agents.runs AS child WHERE child.company_id = run.company_id
-                  AND child.parent_run_id = run.id AND child.status IN ('finished', 'failed', 'stopped')
-                  AND NOT EXISTS (SELECT FROM agents.run_events AS event WHERE event.company_id = run.company_id
-                    AND event.run_id = run.id AND event.kind = 'child_ended' AND event.body ->> 'run_id' = child.id::text))))
-        FOR UPDATE OF run SKIP LOCKED LIMIT 100
-    LOOP
-        -- A job that a dead worker took would hold the run's lock for ever; one that lives has an unexpired claim.
-        UPDATE jobs.procrastinate_jobs AS job SET status = 'failed' WHERE job.task_name = 'run_agent'
-            AND job.status = 'doing' AND job.args ->> 'subject' = lost.id::text
-            AND NOT EXISTS (SELECT FROM agents.runs AS held WHERE held.id = lost.id AND held.claim_expires_at > now());
-        IF NOT EXISTS (SELECT FROM jobs.procrastinate_jobs AS job WHERE job.task_name = 'run_agent'
-            AND job.args ->> 'subject' = lost.id::text AND job.status = 'todo') THEN
-            PERFORM jobs.defer_task('run_agent', lost.id);
-            RETURN NEXT lost.id;
-        END IF;
-    END LOOP;
-END $$;
-RESET ROLE;
