@@ -8,10 +8,11 @@ anywhere, and a person who mends them leaves most of them as they are.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from operalta.agents import store as agent_rows
 from operalta.agents.registry import Reference, SinkType, ToolClass, ToolDeclaration, ToolRegistry, ToolResult
+from operalta.agents.tool_arguments import Arguments
 from operalta.agents.tool_work import ToolWork
 from operalta.db.scope import Row, Scope
 from operalta.kernel.errors import InvalidInput, NotFound
@@ -40,37 +41,29 @@ Content = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_CONT
 Version = Annotated[int, Field(ge=1, le=MOST_VERSIONS)]
 
 
-class ArtifactSearch(BaseModel):
+class ArtifactSearch(Arguments):
     """Words to look for in artifacts."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     query: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_QUERY)]
 
 
-class ArtifactRead(BaseModel):
+class ArtifactRead(Arguments):
     """The artifact to read; an old version of it where one is named."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     artifact: Name
     version: Version | None = None
 
 
-class ArtifactCreate(BaseModel):
+class ArtifactCreate(Arguments):
     """A new artifact: a document in Markdown, a table in CSV, or plain text."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     title: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_TITLE)]
     content: Content
     kind: Literal["document", "table", "text"] = "document"
 
 
-class ArtifactRevise(BaseModel):
+class ArtifactRevise(Arguments):
     """The artifact, all of its new content, the version that this began from (the latest unless given), and why."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     artifact: Name
     content: Content

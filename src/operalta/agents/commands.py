@@ -13,19 +13,10 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from operalta.agents.canonical import JsonValue
-from operalta.agents.company_tools import (
-    LONGEST_BODY,
-    LONGEST_COMMAND,
-    LONGEST_FILE,
-    LONGEST_PATH,
-    LONGEST_QUERY,
-    LONGEST_SLUG,
-    LONGEST_TITLE,
-    LONGEST_URL,
-    NOTES_FOLDER,
-)
+from operalta.agents.company_tools import LONGEST_COMMAND, LONGEST_FILE, LONGEST_PATH, LONGEST_URL, NOTES_FOLDER
 from operalta.agents.integration_tools import LONGEST_SENT
 from operalta.agents.knowledge_tools import LONGEST_SLUGS
+from operalta.agents.tool_arguments import LONGEST_BODY, LONGEST_QUERY, LONGEST_SLUG, LONGEST_TITLE
 from operalta.vault.integrations.rules import LONGEST_PATH as LONGEST_SERVICE_PATH
 from operalta.vault.integrations.rules import LONGEST_QUERY as LONGEST_SERVICE_QUERY
 from operalta.vault.integrations.rules import LONGEST_SLUG as LONGEST_SERVICE

@@ -7,37 +7,24 @@ declared in modules of their own.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from operalta.agents.artifact_tools import DECLARATIONS as ARTIFACT_TOOLS
 from operalta.agents.integration_tools import DECLARATIONS as INTEGRATION_TOOLS
 from operalta.agents.knowledge_tools import DECLARATIONS as KNOWLEDGE_TOOLS
 from operalta.agents.registry import SinkType, ToolClass, ToolDeclaration, ToolRegistry
+from operalta.agents.tool_arguments import LONGEST_BODY, Arguments, Body, Query, Slug, Title
 
-LONGEST_TITLE = 200
-LONGEST_BODY = 20_000
 LONGEST_FILE = 80_000
 LONGEST_PATH = 400
-LONGEST_QUERY = 400
 LONGEST_URL = 2_048
 LONGEST_COMMAND = 4_000
-LONGEST_SLUG = 80
 NOTES_FOLDER = "notes/"
 ASK_PERSON = "ask_person"
 SHELL_NOT_PROVEN = "The sandbox for commands has not proven itself on this server, so there is no shell."
 
-Title = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_TITLE)]
-Body = Annotated[str, StringConstraints(max_length=LONGEST_BODY)]
 Path = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_PATH)]
-Query = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_QUERY)]
-Slug = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_SLUG)]
 RecordKind = Literal["decision", "hypothesis", "experiment", "blocker"]
-
-
-class Arguments(BaseModel):
-    """What all tools' arguments share: unknown fields are refused, and what was validated stays."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class MemorySearch(Arguments):

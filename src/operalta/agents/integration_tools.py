@@ -8,9 +8,10 @@ credential is never here: `operalta.vault.integrations.calls` has it put in at t
 import json
 from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from operalta.agents.registry import Reference, SinkType, ToolClass, ToolDeclaration, ToolResult
+from operalta.agents.tool_arguments import Arguments
 from operalta.agents.tool_work import ToolWork
 from operalta.db.scope import Scope
 from operalta.kernel.errors import InvalidInput
@@ -34,10 +35,8 @@ _EXCERPT = 400
 Name = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_SLUG)]
 
 
-class IntegrationRequest(BaseModel):
+class IntegrationRequest(Arguments):
     """A request below an integration's own address. Only what writes takes a body."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     integration: Annotated[Name, Field(description="The integration's short name")]
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET"
@@ -52,10 +51,8 @@ class IntegrationRequest(BaseModel):
         return self
 
 
-class IntegrationTool(BaseModel):
+class IntegrationTool(Arguments):
     """A tool of an MCP server, with its arguments as the text of a JSON object."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     integration: Annotated[Name, Field(description="The integration's short name")]
     tool: Annotated[str, StringConstraints(min_length=1, max_length=128)]

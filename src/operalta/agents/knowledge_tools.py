@@ -4,14 +4,14 @@ What they are to the policy, what a card shows of them, and what they do: each c
 pages and the API call.
 """
 
-from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import StringConstraints
 
-from operalta.agents.registry import Reference, SinkType, ToolClass, ToolDeclaration, ToolResult, ToolRun
+from operalta.agents.registry import Reference, SinkType, ToolClass, ToolDeclaration, ToolRegistry, ToolResult
+from operalta.agents.tool_arguments import Arguments, Body, Query, Slug, Title
 from operalta.agents.tool_work import ToolWork
 from operalta.db.scope import Scope
 from operalta.kernel.errors import InvalidInput
@@ -27,18 +27,11 @@ MOST_COMPARED = 8
 LONGEST_SLUGS = 400
 
 Identifier = Annotated[str, StringConstraints(min_length=36, max_length=36)]
-Title = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-Body = Annotated[str, StringConstraints(max_length=20_000)]
 Note = Annotated[str, StringConstraints(max_length=400)]
-Slug = Annotated[str, StringConstraints(min_length=1, max_length=80)]
 Day = Annotated[str, StringConstraints(min_length=10, max_length=10)]
 
 
-class _Arguments(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class MemorySupersede(_Arguments):
+class MemorySupersede(Arguments):
     """The entry that no longer holds, by its identifier; what holds now; and why."""
 
     record: Identifier
@@ -47,7 +40,7 @@ class MemorySupersede(_Arguments):
     reason: Note = ""
 
 
-class MemoryLink(_Arguments):
+class MemoryLink(Arguments):
     """Two entries, by their identifiers, and how the first is tied to the second."""
 
     record: Identifier
@@ -55,7 +48,7 @@ class MemoryLink(_Arguments):
     other: Identifier
 
 
-class MetricsRecord(_Arguments):
+class MetricsRecord(Arguments):
     """A metric, a day as 2026-01-31, and the value of that day in digits."""
 
     slug: Slug
@@ -64,7 +57,7 @@ class MetricsRecord(_Arguments):
     note: Note = ""
 
 
-class MetricsCompare(_Arguments):
+class MetricsCompare(Arguments):
     """Metrics by their short names, with commas between them, and the days that bound what is compared."""
 
     slugs: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_SLUGS)]
@@ -72,10 +65,10 @@ class MetricsCompare(_Arguments):
     until: Day | None = None
 
 
-class ConversationSearch(_Arguments):
+class ConversationSearch(Arguments):
     """Words to look for in what was said."""
 
-    query: Annotated[str, StringConstraints(min_length=1, max_length=400)]
+    query: Query
 
 
 DECLARATIONS: tuple[ToolDeclaration, ...] = (
@@ -143,15 +136,13 @@ DECLARATIONS: tuple[ToolDeclaration, ...] = (
 )
 
 
-def functions() -> Mapping[str, ToolRun]:
-    """Return what each of these tools does, by its name."""
-    return {
-        "memory_supersede": _supersede,
-        "memory_link": _link,
-        "metrics_record": _record_point,
-        "metrics_compare": _compare,
-        "conversation_search": _search_conversations,
-    }
+def bind_knowledge_tools(registry: ToolRegistry) -> None:
+    """Give the declared tools the functions that do their work."""
+    registry.bind("memory_supersede", _supersede)
+    registry.bind("memory_link", _link)
+    registry.bind("metrics_record", _record_point)
+    registry.bind("metrics_compare", _compare)
+    registry.bind("conversation_search", _search_conversations)
 
 
 async def shown_before(scope: Scope, arguments: object) -> tuple[str | None, str | None]:

@@ -84,12 +84,11 @@ def bound_registry(
     registry.bind("files_move", work.files_move)
     registry.bind("files_delete", work.files_delete)
     bind_artifact_tools(registry)
+    knowledge_tools.bind_knowledge_tools(registry)
     registry.bind("web_fetch", work.web_fetch)
     registry.bind("shell_run", work.shell_run)
     registry.bind("delegate", never_called)
     registry.bind(ASK_PERSON, work.ask_person)
-    for name, run in knowledge_tools.functions().items():
-        registry.bind(name, run)
     if integrations is not None:
         calling = IntegrationTools(integrations)
         registry.bind("integration_request", calling.request)
