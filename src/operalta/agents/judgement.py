@@ -2,13 +2,12 @@
 
 from typing import Any, cast
 
-from operalta.access.rules import Denied, Permission
-from operalta.access.rules import decide as decide_permission
+from operalta.access.rules import Permission
 from operalta.agents import policy, store
 from operalta.agents.approvals import store as approval_store
 from operalta.agents.approvals.rules import arguments_shape
 from operalta.agents.artifact_tools import stays_private
-from operalta.agents.canonical import sha256_of
+from operalta.agents.canonical import JsonValue, sha256_of
 from operalta.agents.decision_context import DecisionContext, Outcome, PolicyDecision, TargetFacts, ToolSettings
 from operalta.agents.gateway import Gateway
 from operalta.agents.journal import Attempt
@@ -18,6 +17,7 @@ from operalta.agents.registry import ToolClass, ToolDeclaration, UnknownTool, to
 from operalta.agents.rules import EventKind
 from operalta.agents.steps import ToolCall
 from operalta.agents.tool_functions import preview
+from operalta.db.permission import holds
 from operalta.db.scope import Scope
 from operalta.kernel.errors import Refusal
 from operalta.terms.registry import upholds
@@ -60,10 +60,16 @@ def _as_event(call: ToolCall, tool: ToolDeclaration | UnknownTool, decision: Pol
         and decision.outcome is Outcome.ALLOW
         and tool.tool_class is not ToolClass.READ
     ):
-        accepted = policy.accept_arguments(tool, call.arguments or {})
-        if accepted is not None:
-            body["call_key"] = policy.call_key(tool, policy.plain_arguments(accepted))
+        plain = _plain(tool, call)
+        if plain is not None:
+            body["call_key"] = policy.call_key(tool, plain)
     return body
+
+
+def _plain(tool: ToolDeclaration, call: ToolCall) -> dict[str, JsonValue] | None:
+    """Return a call's arguments in the form that is hashed, shown and run; None where they do not fit the tool."""
+    accepted = policy.accept_arguments(tool, call.arguments or {})
+    return None if accepted is None else policy.plain_arguments(accepted)
 
 
 async def _context(
@@ -115,8 +121,7 @@ async def _unless_done_before(
     retried = attempt.run["retry_of"] is not None
     if not retried or decision.outcome is not Outcome.ALLOW or tool.tool_class is ToolClass.READ:
         return decision
-    accepted = policy.accept_arguments(tool, call.arguments or {})
-    plain = None if accepted is None else policy.plain_arguments(accepted)
+    plain = _plain(tool, call)
     if plain is None:
         return decision
     done = await store.done_before(
@@ -130,15 +135,13 @@ async def _under_role_and_grant(
     attempt: Attempt, scope: Scope, tool: ToolDeclaration, call: ToolCall, decision: PolicyDecision
 ) -> PolicyDecision:
     """Return the decision within the person's role, and where they are to be asked, within what they have granted."""
-    actor, needed = scope.actor, Permission(tool.permission)
-    if isinstance(decide_permission(actor.company_kind, actor.role, needed, actor.key_scopes), Denied):
+    if not holds(scope, Permission(tool.permission)):
         return PolicyDecision(Outcome.DENY, ("your_role_does_not_permit_it",))
     # What a person granted is for what they ask for in their own session, not for a key or a schedule of theirs.
     typed = attempt.run["origin"] == Origin.SESSION
     if decision.outcome is not Outcome.ASK or tool.tool_class.is_sensitive or not typed:
         return decision
-    accepted = policy.accept_arguments(tool, call.arguments or {})
-    plain = None if accepted is None else policy.plain_arguments(accepted)
+    plain = _plain(tool, call)
     if plain is None or tool.asks_each_time(plain):
         return decision
     shape = arguments_shape(tool, plain)

@@ -5,13 +5,14 @@ tool and its person may use it: what an agent may not search for, it is not told
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
-from operalta.access.rules import Denied, Permission
-from operalta.access.rules import decide as decide_permission
+from operalta.access.rules import Permission
 from operalta.agents import quoting
 from operalta.agents.context.rules import Piece, Trust, choose
-from operalta.agents.registry import Reference, ToolRegistry
+from operalta.agents.registry import Reference, ToolDeclaration, ToolRegistry, UnknownTool
 from operalta.agents.tool_work import declared_for
+from operalta.db.permission import holds
 from operalta.db.scope import Scope
 from operalta.kernel.ids import ConversationId
 from operalta.sandbox.errors import NotDeclared
@@ -41,40 +42,19 @@ async def gather(
 ) -> tuple[Piece, ...]:
     """Return what a run is told beside `prompt`. `granted` are the tools of its agent, `store` the company's files."""
     words = quoting.keywords(prompt)
-
-    async def found_files() -> list[Piece]:
-        return await _files(scope, store, words)
-
-    async def found_talk() -> list[Piece]:
-        return await _talk(scope, words, conversation)
-
-    async def found_memory() -> list[Piece]:
-        return await _memory(scope, words)
-
-    async def recent() -> list[Piece]:
-        return await _recent(scope)
-
-    async def measured() -> list[Piece]:
-        return await _metrics(scope)
-
     ways: Sequence[tuple[str, Callable[[], Awaitable[list[Piece]]]]] = (
-        ("memory_search", found_memory),
-        ("files_search", found_files),
-        ("conversation_search", found_talk),
-        ("metrics_read", measured),
-        ("memory_search", recent),
+        ("memory_search", partial(_memory, scope, words)),
+        ("files_search", partial(_files, scope, store, words)),
+        ("conversation_search", partial(_talk, scope, words, conversation)),
+        ("metrics_read", partial(_metrics, scope)),
+        ("memory_search", partial(_recent, scope)),
     )
-    return choose([await way() for tool, way in ways if _may(scope, registry, granted, tool)])
+    return choose([await way() for tool, way in ways if tool in granted and _may(scope, registry.resolve(tool))])
 
 
-def _may(scope: Scope, registry: ToolRegistry, granted: frozenset[str], name: str) -> bool:
-    """Tell whether the run could call a tool at this moment: the agent has it, and its person may."""
-    tool = next((each for each in registry if each.name == name), None)
-    if tool is None or name not in granted or not tool.available:
-        return False
-    actor = scope.actor
-    needed = Permission(tool.permission)
-    return not isinstance(decide_permission(actor.company_kind, actor.role, needed, actor.key_scopes), Denied)
+def _may(scope: Scope, tool: ToolDeclaration | UnknownTool) -> bool:
+    """Tell whether the run's person could use a tool at this moment."""
+    return isinstance(tool, ToolDeclaration) and tool.available and holds(scope, Permission(tool.permission))
 
 
 async def _memory(scope: Scope, words: str) -> list[Piece]:
@@ -129,14 +109,17 @@ async def _talk(scope: Scope, words: str, here: ConversationId) -> list[Piece]:
 
 
 async def _metrics(scope: Scope) -> list[Piece]:
-    measured = [one for one in await metrics.list_metrics(scope) if one.latest_value is not None]
+    measured = [
+        (one.latest_on, one, one.latest_value)
+        for one in await metrics.list_metrics(scope)
+        if one.latest_on is not None and one.latest_value is not None
+    ]
     return [
         Piece(
             Reference("metric", one.slug, one.name),
-            f"{one.name} ({one.slug}): {one.latest_value.normalize():f} {one.unit} on {one.latest_on}",
+            f"{one.name} ({one.slug}): {value.normalize():f} {one.unit} on {day}",
             Trust.MEMBER,
             "is the latest value",
         )
-        for one in sorted(measured, key=lambda each: str(each.latest_on), reverse=True)[:MOST_METRICS]
-        if one.latest_value is not None
+        for day, one, value in sorted(measured, key=lambda each: each[0], reverse=True)[:MOST_METRICS]
     ]

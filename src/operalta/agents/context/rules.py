@@ -5,7 +5,7 @@ looks at the person's message alone.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import zip_longest
 from typing import Any
@@ -130,11 +130,5 @@ def gathered(pieces: Sequence[Piece], earlier: int) -> dict[str, Any]:
     return {
         "earlier_messages": earlier,
         "pieces": [piece.as_json() for piece in pieces],
-        "budget": asdict(_Budget(BUDGET_TOKENS, sum(piece.tokens for piece in pieces))),
+        "budget": {"tokens": BUDGET_TOKENS, "used": sum(piece.tokens for piece in pieces)},
     }
-
-
-@dataclass(frozen=True, slots=True)
-class _Budget:
-    tokens: int
-    used: int
