@@ -79,9 +79,11 @@ async def post_message(
     The same idempotency key with the same text gives the same run again. Raise InvalidInput, NotFound, Conflict.
     """
     require(scope, Permission.AGENTS_RUN)
-    agents = await definition_store.agents(scope, retired=False)
-    chosen = next((row for row in agents if agent_id is None or row["id"] == agent_id), None)
-    if chosen is None:
+    if agent_id is None:
+        chosen = next(iter(await definition_store.agents(scope, retired=False, most=1)), None)
+    else:
+        chosen = await definition_store.agent(scope, agent_id)
+    if chosen is None or chosen["retired_at"] is not None:
         raise NotFound("There is no such agent in this company.")
     if conversation_id is None and idempotency_key is not None:
         # A first message that is sent again must not open a second conversation.

@@ -91,6 +91,14 @@ class Agent:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentUse:
+    """How many runs an agent has had, counted up to 20, and when the last one was made; None before there is one."""
+
+    runs: int
+    last_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class AgentVersion:
     """An agent as it was from `changed_at` on. `changed_by_name` is None where it came with the company."""
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from operalta.access.rules import Permission
 from operalta.agents.definitions import store
-from operalta.agents.definitions.rules import MOST_AGENTS, Agent, AgentVersion, Definition, Limits, slug_of
+from operalta.agents.definitions.rules import MOST_AGENTS, Agent, AgentUse, AgentVersion, Definition, Limits, slug_of
 from operalta.agents.errors import LastAgent, TooManyAgents
 from operalta.audit.rules import Action
 from operalta.audit.service import record
@@ -27,6 +27,12 @@ async def list_agents(scope: Scope, *, retired: bool = False) -> tuple[Agent, ..
     """Return the company's agents, those that were retired too where asked."""
     require(scope, Permission.AGENTS_READ)
     return tuple(_agent(row) for row in await store.agents(scope, retired=retired))
+
+
+async def use_of_agents(scope: Scope) -> dict[UUID, AgentUse]:
+    """Return how much each agent of the company has run lately."""
+    require(scope, Permission.AGENTS_READ)
+    return {row["id"]: AgentUse(row["runs"], row["last_at"]) for row in await store.use_of_agents(scope)}
 
 
 async def get_agent(scope: Scope, agent_id: UUID) -> tuple[Agent, list[Row]]:

@@ -8,15 +8,15 @@ from psycopg.types.json import Jsonb
 from operalta.db.scope import Row, Scope
 
 
-async def agents(scope: Scope, *, retired: bool) -> list[Row]:
-    """Return the company's agents in the order in which they were made; the retired ones only where asked."""
+async def agents(scope: Scope, *, retired: bool, most: int | None = None) -> list[Row]:
+    """Return the company's agents in the order in which they were made, up to `most`; the retired ones where asked."""
     return await scope.all(
         "SELECT known.id, known.slug, known.name, known.purpose, known.instructions, known.route, known.tools, known.limits,"
         " known.directories, known.retired_at, (SELECT max(kept.version) FROM agents.agent_versions AS kept"
         " WHERE kept.company_id = known.company_id AND kept.agent_id = known.id) AS version"
         " FROM agents.agents AS known WHERE known.company_id = %(company)s AND (%(retired)s OR known.retired_at IS NULL)"
-        " ORDER BY known.created_at, known.name",
-        {"company": scope.company, "retired": retired},
+        " ORDER BY known.created_at, known.name LIMIT %(most)s",
+        {"company": scope.company, "retired": retired, "most": most},
     )
 
 
@@ -90,6 +90,17 @@ async def versions(scope: Scope, agent_id: UUID, before: int | None, most: int) 
         " AND (%(before)s::integer IS NULL OR kept.version < %(before)s::integer)"
         " ORDER BY kept.version DESC LIMIT %(most)s",
         {"company": scope.company, "agent": agent_id, "before": before, "most": most},
+    )
+
+
+async def use_of_agents(scope: Scope) -> list[Row]:
+    """Return how much each agent has run lately, counted up to 20, and when last."""
+    return await scope.all(
+        "SELECT known.id, count(latest.created_at) AS runs, max(latest.created_at) AS last_at FROM agents.agents AS known"
+        " LEFT JOIN LATERAL (SELECT run.created_at FROM agents.runs AS run WHERE run.company_id = known.company_id"
+        "   AND run.agent_id = known.id ORDER BY run.created_at DESC LIMIT 20) AS latest ON true"
+        " WHERE known.company_id = %(company)s GROUP BY known.id",
+        {"company": scope.company},
     )
 
 

@@ -168,20 +168,21 @@ async def restore(entry: Managing, agent_id: UUID, version: Annotated[int, Form(
 
 async def _agents_page(entry: CompanyEntry, form: dict[str, str], refusal: Refusal | None) -> HTMLResponse:
     async with entry.scope() as scope:
-        shown: list[dict[str, object]] = []
-        for agent in await service.list_agents(scope, retired=True):
-            _, runs = await service.get_agent(scope, agent.id)
-            shown.append(
-                {
-                    "id": agent.id,
-                    "name": agent.name,
-                    "purpose": agent.purpose,
-                    "is_retired": agent.retired_at is not None,
-                    "tools_count": sum(outcome != "deny" for outcome in agent.tools.values()),
-                    "last_run_at": runs[0]["created_at"] if runs else None,
-                    "runs_count": len(runs),
-                }
-            )
+        listed = await service.list_agents(scope, retired=True)
+        # Read after the list, so that whoever makes an agent meanwhile leaves none without its use.
+        use = await service.use_of_agents(scope)
+        shown: list[dict[str, object]] = [
+            {
+                "id": agent.id,
+                "name": agent.name,
+                "purpose": agent.purpose,
+                "is_retired": agent.retired_at is not None,
+                "tools_count": sum(outcome != "deny" for outcome in agent.tools.values()),
+                "last_run_at": use[agent.id].last_at,
+                "runs_count": use[agent.id].runs,
+            }
+            for agent in listed
+        ]
         errors = form_errors(refusal) if refusal else []
         status = status_of(refusal) if refusal else HTTPStatus.OK
         models = [(str(each["id"]), f"As {each['name']}") for each in shown if not each["is_retired"]]
