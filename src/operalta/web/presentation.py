@@ -150,6 +150,11 @@ def _in_words(seconds: int) -> str:
     return plural(seconds, "second") if seconds < _A_MINUTE_AND_A_HALF else plural(math.ceil(seconds / 60), "minute")
 
 
+def typed_lines(text: str) -> str:
+    """Return what a browser's text area sent with the line ends that people mean (HTML sends CRLF)."""
+    return text.replace("\r\n", "\n")
+
+
 def go_to(path: str, notice: str | None = None) -> RedirectResponse:
     """Answer a form: 303 to a path of ours, with the name of a notice to show there."""
     if notice is not None:

@@ -21,7 +21,7 @@ from operalta.kernel.ids import ConversationId
 from operalta.tenancy.service import get_company
 from operalta.web.approval_views import approval_cards, rule_rows, to_deny
 from operalta.web.entry import CompanyEntry, InCompany
-from operalta.web.presentation import form_errors, go_to, page, safe_next
+from operalta.web.presentation import form_errors, go_to, page, safe_next, typed_lines
 from operalta.web.problems import status_of
 from operalta.workspace.conversations import service as conversations
 
@@ -142,7 +142,7 @@ async def decide(
     if seen and approval_id not in seen:
         raise InvalidInput("This call is not among those that were shown.")
     async with entry.scope() as scope:
-        said = answer.replace("\r\n", "\n") if decision == "once" else ""
+        said = typed_lines(answer) if decision == "once" else ""
         await service.decide_approval(scope, approval_id, decision, seen.get(approval_id), said)
     return _back(entry, return_to)
 

@@ -13,7 +13,7 @@ from operalta.kernel.errors import Conflict, InvalidInput, NotAllowed, Refusal
 from operalta.kernel.ids import ArtifactId
 from operalta.web.entry import CompanyEntry, InCompany
 from operalta.web.pages.links import address_of
-from operalta.web.presentation import form_errors, go_to, page
+from operalta.web.presentation import form_errors, go_to, page, typed_lines
 from operalta.web.problems import status_of
 from operalta.web.transfers import attachment
 from operalta.workspace.artifacts import service
@@ -55,7 +55,7 @@ async def create(entry: Writing, title: Text = "", kind: Text = "", content: Tex
     """Make an artifact."""
     try:
         async with entry.scope() as scope:
-            made = await service.create(scope, title, kind, _lines(content), private=private == "yes")
+            made = await service.create(scope, title, kind, typed_lines(content), private=private == "yes")
     except _SHOWN_IN_THE_FORM as refusal:
         form = {"title": title, "kind": kind, "content": content, "private": private}
         return await _list_page(entry, "", None, form, refusal, archived=False)
@@ -87,7 +87,7 @@ async def revise(
     """Write a new version, begun from the version that the form showed."""
     try:
         async with entry.scope() as scope:
-            await service.revise(scope, ArtifactId(artifact_id), _lines(content), version, _lines(note))
+            await service.revise(scope, ArtifactId(artifact_id), typed_lines(content), version, typed_lines(note))
     except _SHOWN_IN_THE_FORM as refusal:
         form = {"content": content, "note": note}
         return await _artifact_page(entry, artifact_id, None, None, form, refusal)
@@ -127,11 +127,6 @@ async def restore(entry: Writing, artifact_id: UUID) -> Response:
     async with entry.scope() as scope:
         await service.restore(scope, ArtifactId(artifact_id))
     return go_to(f"/c/{entry.company}/artifacts/{artifact_id}", "restored")
-
-
-def _lines(text: str) -> str:
-    """Return what a browser's text area sent with the line ends that people mean (HTML sends CRLF)."""
-    return text.replace("\r\n", "\n")
 
 
 async def _list_page(

@@ -14,7 +14,7 @@ from operalta.kernel.ids import PersonId, RecordId
 from operalta.tenancy.service import list_members
 from operalta.web.entry import CompanyEntry, InCompany
 from operalta.web.pages.links import address_of
-from operalta.web.presentation import form_errors, go_to, page
+from operalta.web.presentation import form_errors, go_to, page, typed_lines
 from operalta.web.problems import status_of
 from operalta.workspace.memory import service
 from operalta.workspace.memory.rules import (
@@ -71,9 +71,9 @@ async def record(
                 scope,
                 wanted,
                 title,
-                _lines(body),
+                typed_lines(body),
                 status=status or None,
-                evidence=_lines(evidence),
+                evidence=typed_lines(evidence),
                 owner_id=_owner(owner_id),
             )
     except (InvalidInput, Conflict, NotAllowed) as refusal:
@@ -121,10 +121,10 @@ async def supersede(
                 scope,
                 RecordId(record_id),
                 title,
-                _lines(body),
+                typed_lines(body),
                 status=status or None,
-                evidence=_lines(evidence),
-                note=_lines(reason),
+                evidence=typed_lines(evidence),
+                note=typed_lines(reason),
             )
     except (InvalidInput, Conflict, NotAllowed) as refusal:
         form = {"title": title, "body": body, "status": status, "evidence": evidence, "reason": reason}
@@ -155,11 +155,6 @@ def _chosen(linked_id: UUID | Literal[""]) -> RecordId:
     if linked_id == "":
         raise InvalidInput("Choose the other entry.", field="linked_id")
     return RecordId(linked_id)
-
-
-def _lines(text: str) -> str:
-    """Return what a browser's text area sent with the line ends that people mean (HTML sends CRLF)."""
-    return text.replace("\r\n", "\n")
 
 
 def _owner(text: str) -> PersonId | None:

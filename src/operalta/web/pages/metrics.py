@@ -16,7 +16,7 @@ from operalta.kernel import clock
 from operalta.kernel.errors import Conflict, InvalidInput, NotAllowed, Refusal
 from operalta.web.charts import Series, line_chart, sparkline
 from operalta.web.entry import CompanyEntry, InCompany
-from operalta.web.presentation import form_errors, go_to, page
+from operalta.web.presentation import form_errors, go_to, page, typed_lines
 from operalta.web.problems import status_of
 from operalta.web.transfers import attachment
 from operalta.workspace.metrics import service
@@ -63,7 +63,7 @@ async def define(
                 scope,
                 _slug_of(name),
                 name,
-                definition=definition.replace("\r\n", "\n"),
+                definition=typed_lines(definition),
                 unit=unit,
                 source=source,
             )
@@ -92,7 +92,7 @@ async def add_point(entry: Writing, slug: Slug, day: Text = "", value: Text = ""
     """Enter a day's value."""
     try:
         async with entry.scope() as scope:
-            await service.record_point(scope, slug, _day(day), parse_value(value), note.replace("\r\n", "\n"))
+            await service.record_point(scope, slug, _day(day), parse_value(value), typed_lines(note))
     except (InvalidInput, Conflict, NotAllowed) as refusal:
         # The service calls the day by another name than the form does.
         if isinstance(refusal, InvalidInput) and refusal.field == "on_date":
