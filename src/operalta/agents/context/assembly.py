@@ -9,7 +9,7 @@ from functools import partial
 
 from operalta.access.rules import Permission
 from operalta.agents import quoting
-from operalta.agents.context.rules import Piece, Trust, choose
+from operalta.agents.context.rules import Piece, Trust, around, choose
 from operalta.agents.registry import Reference, ToolDeclaration, ToolRegistry, UnknownTool
 from operalta.agents.tool_work import declared_for
 from operalta.db.permission import holds
@@ -17,6 +17,7 @@ from operalta.db.scope import Scope
 from operalta.kernel.ids import ConversationId
 from operalta.sandbox.errors import NotDeclared
 from operalta.terms.registry import upholds
+from operalta.workspace.artifacts import service as artifacts
 from operalta.workspace.conversations import service as conversations
 from operalta.workspace.conversations.rules import Author
 from operalta.workspace.files import service as files
@@ -28,6 +29,7 @@ from operalta.workspace.metrics import service as metrics
 MOST_OF_A_SOURCE = 6
 MOST_RECENT = 4
 MOST_METRICS = 12
+MOST_ARTIFACTS = 3
 
 
 @upholds("5.1.1")
@@ -45,6 +47,7 @@ async def gather(
     ways: Sequence[tuple[str, Callable[[], Awaitable[list[Piece]]]]] = (
         ("memory_search", partial(_memory, scope, words)),
         ("files_search", partial(_files, scope, store, words)),
+        ("artifact_search", partial(_artifacts, scope, words)),
         ("conversation_search", partial(_talk, scope, words, conversation)),
         ("metrics_read", partial(_metrics, scope)),
         ("memory_search", partial(_recent, scope)),
@@ -90,6 +93,21 @@ async def _files(scope: Scope, store: FileStore, words: str) -> list[Piece]:
             "matches the message",
         )
         for one in found
+    ]
+
+
+async def _artifacts(scope: Scope, words: str) -> list[Piece]:
+    found = await artifacts.search(scope, words, MOST_ARTIFACTS)
+    whole = [await artifacts.get(scope, one.id) for one in found]
+    return [
+        Piece(
+            Reference("artifact", str(one.artifact.id), one.artifact.title),
+            around(one.shown.content, words),
+            # An agent may have its words from anywhere, and who mends them leaves most of them as they are.
+            Trust.MEMBER if one.artifact.by_people_alone else Trust.OUTSIDE,
+            "matches the message",
+        )
+        for one in whole
     ]
 
 

@@ -105,6 +105,14 @@ def choose(sources: Sequence[Sequence[Piece]], budget: int = BUDGET_TOKENS) -> t
     return tuple(chosen.values())
 
 
+def around(text: str, words: str) -> str:
+    """Return `text` from the line on in which the first of `words` stands; all of it where none does."""
+    low = text.lower()
+    places = [place for place in (low.find(word) for word in words.lower().split()) if place >= 0]
+    start = text.rfind("\n", 0, min(places)) + 1 if places and len(low) == len(text) else 0
+    return text if start == 0 else f"[…]\n{text[start:]}"
+
+
 def _cut(piece: Piece) -> Piece:
     most = MOST_PIECE_TOKENS * CHARACTERS_PER_TOKEN
     source = replace(piece.source, title=piece.source.title[:200], excerpt="")
