@@ -60,6 +60,8 @@ async def test_the_official_client_gets_an_answer_whole_and_in_pieces(
     assert choice.message.role == "assistant"
     assert "/decide" in (choice.message.content or "")
     assert (whole.object, whole.model) == ("chat.completion", model.id)
+    assert whole.usage is not None
+    assert whole.usage.total_tokens == whole.usage.prompt_tokens + whole.usage.completion_tokens > 100
     text, ends = await meanwhile(
         desk,
         house,
@@ -67,8 +69,19 @@ async def test_the_official_client_gets_an_answer_whole_and_in_pieces(
     )
     assert text.strip() == choice.message.content
     assert ends == ["stop"]
+    *_, before, last = await meanwhile(
+        desk,
+        house,
+        lambda: list(
+            client.chat.completions.create(
+                model=model.id, messages=ask, stream=True, stream_options={"include_usage": True}
+            )
+        ),
+    )
+    assert (before.choices[0].finish_reason, before.usage, last.choices) == ("stop", None, [])
+    assert last.usage == whole.usage
     listed = house.founder.api("GET", f"/companies/{house.slug}/conversations").json["items"]
-    assert [each["is_private"] for each in listed] == [kind == "personal"] * 2
+    assert [each["is_private"] for each in listed] == [kind == "personal"] * 3
 
 
 @pytest.mark.proves("5.5.1")

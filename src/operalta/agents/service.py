@@ -9,7 +9,7 @@ from uuid import UUID
 from operalta.access.rules import Permission
 from operalta.agents import store
 from operalta.agents.definitions import store as definition_store
-from operalta.agents.rules import RunState
+from operalta.agents.rules import EventKind, RunState
 from operalta.db.permission import require
 from operalta.db.scope import Row, Scope
 from operalta.kernel.errors import Conflict, NotAllowed, NotFound
@@ -18,6 +18,7 @@ from operalta.terms.registry import upholds
 from operalta.workspace.conversations import service as conversations
 
 LONGEST_TITLE = 60
+_AMOUNTS = ("route", "input_tokens", "output_tokens", "tokens", "cost_micros")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +149,16 @@ async def runs_of_conversation(scope: Scope, conversation_id: UUID) -> list[Row]
 
 
 async def events_after(scope: Scope, run_id: UUID, after: int) -> tuple[RunEvent, ...]:
-    """Return the events of a run after the one numbered `after`. The model's raw messages stay inside."""
+    """Return the events of a run after the one numbered `after`. Of what a model sent, only how much it was is told."""
     require(scope, Permission.AGENTS_RUN)
     return tuple(
-        RunEvent(row["sequence"], row["kind"], {} if row["kind"] == "model_answered" else row["body"], row["at"])
+        RunEvent(row["sequence"], row["kind"], _told(row["kind"], row["body"]), row["at"])
         for row in await store.events(scope, run_id, max(0, after))
     )
+
+
+def _told(kind: str, body: dict[str, Any]) -> dict[str, Any]:
+    return {name: body[name] for name in _AMOUNTS if name in body} if kind == EventKind.MODEL_ANSWERED else body
 
 
 async def stop_run(scope: Scope, run_id: UUID) -> None:

@@ -18,6 +18,8 @@ from pydantic import Field
 from operalta.access.rules import Permission
 from operalta.agents import service
 from operalta.agents.definitions import service as definitions
+from operalta.agents.rules import EventKind
+from operalta.agents.service import RunEvent
 from operalta.guard import rules
 from operalta.kernel.errors import InvalidInput, NotFound, Refusal
 from operalta.terms.registry import upholds
@@ -67,7 +69,7 @@ class Turn(Body):
 
 
 class StreamOptions(Body):
-    """How to stream. Tokens are not counted here; the company's own pages tell them."""
+    """How to stream. With `include_usage` a last chunk without choices tells the tokens, as it does elsewhere."""
 
     include_usage: bool = False
     include_obfuscation: bool = False
@@ -136,6 +138,7 @@ async def complete(entry: Chatting, body: CompletionBody, key: Key = None) -> St
         )
         approvals = approvals_at(entry, scope)
     answer = _Completion(body.model, posted.run_id, approvals)
+    answer.tells_usage = body.stream_options is not None and body.stream_options.include_usage
     if body.stream:
         return StreamingResponse(_streamed(entry, answer), media_type="text/event-stream", headers=sse.HEADERS)
     async for event in followed(entry, posted.run_id, until_left=True):
@@ -170,22 +173,48 @@ def asked(turns: tuple[Turn, ...]) -> str:
 
 
 class _Completion(RunAnswer):
-    """What an agent has said so far, in the form that the program reads."""
+    """What an agent has said so far, in the form that the program reads.
+
+    Tokens are those of the agent's own requests; what helpers took is in the company's ledger of model use.
+    """
 
     def __init__(self, model: str, run_id: UUID, approvals: str) -> None:
         super().__init__(approvals)
         self._model, self.run_id, self._made_at = model, run_id, int(time.time())
+        self._tokens_in, self._tokens_out = 0, 0
+        self.tells_usage = False
+
+    def take(self, event: RunEvent) -> str:
+        """Take a step of the run in and return what it adds to the text."""
+        if event.kind == EventKind.MODEL_ANSWERED:
+            self._tokens_in += int(event.body.get("input_tokens", 0))
+            self._tokens_out += int(event.body.get("output_tokens", 0))
+        return super().take(event)
+
+    @property
+    def usage(self) -> dict[str, int]:
+        """The tokens so far."""
+        return {
+            "prompt_tokens": self._tokens_in,
+            "completion_tokens": self._tokens_out,
+            "total_tokens": self._tokens_in + self._tokens_out,
+        }
 
     def whole(self) -> dict[str, Any]:
         """Return the completion as one value."""
         message = {"role": "assistant", "content": self.text.strip(), "refusal": None}
         choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
-        return self._frame(_COMPLETION) | {"choices": [choice]}
+        return self._frame(_COMPLETION) | {"choices": [choice], "usage": self.usage}
 
     def piece(self, delta: Mapping[str, str], finish: str | None = None) -> str:
         """Return one chunk of the stream."""
         choice = {"index": 0, "delta": dict(delta), "finish_reason": finish, "logprobs": None}
-        return _data(self._frame(f"{_COMPLETION}.chunk") | {"choices": [choice]})
+        told = {"usage": None} if self.tells_usage else {}
+        return _data(self._frame(f"{_COMPLETION}.chunk") | {"choices": [choice]} | told)
+
+    def last_piece(self) -> str:
+        """Return the chunk that tells the tokens."""
+        return _data(self._frame(f"{_COMPLETION}.chunk") | {"choices": list[object](), "usage": self.usage})
 
     def _frame(self, kind: str) -> dict[str, Any]:
         named = {"id": f"chatcmpl-{self.run_id.hex}", "object": kind}
@@ -209,4 +238,6 @@ async def _streamed(entry: CompanyEntry, answer: _Completion) -> AsyncGenerator[
         yield _data({"error": {"message": refusal.public_text, "type": refusal.code, "code": refusal.code}})
         return
     yield answer.piece({}, "stop")
+    if answer.tells_usage:
+        yield answer.last_piece()
     yield "data: [DONE]\n\n"
