@@ -97,6 +97,62 @@ async def test_the_tools_give_the_role_the_same_verdict_as_the_pages(desk: Desk,
     assert len(desk.records(office.founder)) == 1
 
 
+def tie(first: UUID, second: UUID) -> tuple[str, dict[str, object]]:
+    return "memory_link", {"record": str(first), "relation": "supports", "other": str(second)}
+
+
+@pytest.mark.proves("5.5.1")
+async def test_entries_that_the_message_names_are_tied_without_asking_and_no_others(desk: Desk, office: Office) -> None:
+    yearly = await recorded(desk, office.founder, "Bill by the year")
+    fewer = await recorded(desk, office.founder, "Send fewer invoices")
+    other = await recorded(desk, office.founder, "Hire a bookkeeper")
+    text = "Please link Bill by the year to Send fewer invoices."
+    desk.model = calling(tie(yearly, fewer))
+    assert desk.status((await desk.say(office.founder, text)).run_id) == "finished"
+    for wrong in (tie(yearly, other), tie(other, fewer)):
+        desk.model = calling(wrong)
+        assert desk.status((await desk.say(office.founder, text)).run_id) == "waiting_for_approval"
+    desk.model = calling(tie(fewer, yearly))
+    assert desk.status((await desk.say(office.founder, "What about Bill by the year?")).run_id) != "finished", "no verb"
+
+
+@pytest.mark.proves("5.5.1")
+@pytest.mark.parametrize("trap", ["two of the name", "an agent's own", "newer", "one word", "superseded", "key"])
+async def test_a_name_that_may_mean_something_else_is_asked_about(desk: Desk, office: Office, trap: str) -> None:
+    first = await recorded(desk, office.founder, "Bill by the year" if trap != "one word" else "Prices")
+    second = await recorded(desk, office.founder, "Send fewer invoices")
+    desk.model = calling(tie(first, second))
+    if trap == "two of the name":
+        await recorded(desk, office.colleague, "bill by the YEAR")
+    if trap == "an agent's own":
+        earlier = await desk.say(office.founder, "/help")
+        desk.rows("UPDATE workspace.records SET run_id = %s WHERE id = %s", earlier.run_id, first)
+    if trap == "newer":
+        desk.rows("UPDATE workspace.records SET created_at = now() + interval '1 minute' WHERE id = %s", first)
+    text = f"Please link {'Prices' if trap == 'one word' else 'Bill by the year'} to Send fewer invoices."
+    posted = await desk.write(office.founder, text)
+    if trap == "superseded":
+        desk.rows("UPDATE workspace.records SET status = 'superseded' WHERE id = %s", first)
+    if trap == "key":
+        desk.rows("UPDATE agents.runs SET due_at = now() WHERE id = %s", posted.run_id)
+    await desk.work(posted.run_id)
+    assert desk.status(posted.run_id) == "waiting_for_approval"
+
+
+@pytest.mark.proves("5.5.1")
+async def test_a_metric_is_meant_by_its_name(desk: Desk, office: Office) -> None:
+    await measured(desk, office.founder, "mrr", 100)
+    await measured(desk, office.founder, "arr", 900)
+    desk.rows("UPDATE workspace.metrics SET name = 'Monthly revenue' WHERE slug = 'mrr'")
+    text = "Record 300 for Monthly revenue on 2026-03-01."
+    value = {"on_date": "2026-03-01", "value": "300"}
+    desk.model = calling(("metrics_record", {"slug": "arr", **value}))
+    assert desk.status((await desk.say(office.founder, text)).run_id) == "waiting_for_approval"
+    for said in (text, "Record 300 for mrr on 2026-03-01."):
+        desk.model = calling(("metrics_record", {"slug": "mrr", **value}))
+        assert desk.status((await desk.say(office.founder, said)).run_id) == "finished"
+
+
 @pytest.mark.proves("5.1.1")
 async def test_talk_is_found_by_its_words_and_colleagues_private_talk_is_not(desk: Desk, office: Office) -> None:
     await desk.say(office.colleague, "/find the harvest plan of the orchard", private=True)

@@ -9,8 +9,8 @@ from operalta.agents.approvals.rules import arguments_shape
 from operalta.agents.artifact_tools import stays_private
 from operalta.agents.canonical import JsonValue, sha256_of
 from operalta.agents.decision_context import DecisionContext, Outcome, PolicyDecision, TargetFacts, ToolSettings
-from operalta.agents.gateway import Gateway
 from operalta.agents.journal import Attempt
+from operalta.agents.named_records import gateway_for
 from operalta.agents.provenance import Origin
 from operalta.agents.reasons import explain_all
 from operalta.agents.registry import ToolClass, ToolDeclaration, UnknownTool, tool_hash
@@ -81,8 +81,8 @@ async def _context(
         granted=attempt.granted,
         agent={name: Outcome(outcome) for name, outcome in attempt.settings.items() if outcome in set(Outcome)},
     )
-    # No tool of the company's own takes a record by its name yet, so the gateway is given none.
-    return Gateway((), {}).context(
+    gateway = await gateway_for(scope, attempt.run, attempt.prompt, tool)
+    return gateway.context(
         attempt.prompt,
         # As the database notes it: whatever makes a run notes the key, or the time at which a schedule was due.
         Origin(attempt.run["origin"]),

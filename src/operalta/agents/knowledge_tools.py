@@ -10,6 +10,7 @@ from uuid import UUID
 
 from pydantic import StringConstraints
 
+from operalta.agents.records import Bindings
 from operalta.agents.registry import Reference, SinkType, ToolClass, ToolDeclaration, ToolRegistry, ToolResult
 from operalta.agents.tool_arguments import Arguments, Body, Query, Slug, Title
 from operalta.agents.tool_work import ToolWork
@@ -54,7 +55,7 @@ class MetricsRecord(Arguments):
     slug: Slug
     on_date: Day
     value: Annotated[str, StringConstraints(min_length=1, max_length=40)]
-    note: Note = ""
+    note: Note | None = None
 
 
 class MetricsCompare(Arguments):
@@ -86,6 +87,7 @@ DECLARATIONS: tuple[ToolDeclaration, ...] = (
             "reason": SinkType.BODY,
         },
         verbs=frozenset({"supersede", "replace", "revise", "update"}),
+        bindings=Bindings(takes={"record": "memory"}),
     ),
     ToolDeclaration(
         name="memory_link",
@@ -97,6 +99,7 @@ DECLARATIONS: tuple[ToolDeclaration, ...] = (
         sinks={"record": SinkType.RECORD, "relation": SinkType.CHOICE, "other": SinkType.RECORD},
         verbs=frozenset({"link", "tie", "connect", "relate"}),
         reversible=True,
+        bindings=Bindings(takes={"record": "memory", "other": "memory"}, leaves=frozenset({"record", "other"})),
     ),
     ToolDeclaration(
         name="metrics_record",
@@ -112,6 +115,7 @@ DECLARATIONS: tuple[ToolDeclaration, ...] = (
             "note": SinkType.BODY,
         },
         verbs=frozenset({"record", "note", "log", "enter", "set"}),
+        bindings=Bindings(takes={"slug": "metrics"}, leaves=frozenset({"slug"})),
     ),
     ToolDeclaration(
         name="metrics_compare",
@@ -203,7 +207,11 @@ async def _link(work: ToolWork, arguments: MemoryLink) -> ToolResult:
 
 async def _record_point(work: ToolWork, arguments: MetricsRecord) -> ToolResult:
     made = await metrics.record_point(
-        work.opened, arguments.slug, _day(arguments.on_date, "on_date"), parse_value(arguments.value), arguments.note
+        work.opened,
+        arguments.slug,
+        _day(arguments.on_date, "on_date"),
+        parse_value(arguments.value),
+        arguments.note or "",
     )
     found = (await metrics.get(work.opened, arguments.slug)).metric
     return ToolResult(
@@ -277,7 +285,7 @@ def _told(found: MetricWithPoints, point: MetricPoint | None) -> str:
 
 def _told_new(found: MetricWithPoints, arguments: MetricsRecord) -> str:
     value = parse_value(arguments.value)
-    return f"{arguments.on_date}: {value.normalize():f} {found.metric.unit}\n{arguments.note}".rstrip()
+    return f"{arguments.on_date}: {value.normalize():f} {found.metric.unit}\n{arguments.note or ''}".rstrip()
 
 
 def _record_id(text: str) -> RecordId:

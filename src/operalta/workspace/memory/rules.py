@@ -110,6 +110,15 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedEntry:
+    """An entry whose title stands in a text. `is_by_people`: a person recorded it, or approved exactly that."""
+
+    id: RecordId
+    title: str
+    is_by_people: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """An entry of the ledger.
 

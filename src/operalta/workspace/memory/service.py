@@ -4,6 +4,8 @@ The tools of agents are these same functions. Nothing is overwritten: a status c
 kind, with a line of history; anything else about an entry changes by superseding it with a new one.
 """
 
+from datetime import datetime
+
 from operalta.access.rules import Permission
 from operalta.audit.rules import Action
 from operalta.audit.service import record as record_event
@@ -22,6 +24,7 @@ from operalta.workspace.memory.rules import (
     LONGEST_TITLE,
     Change,
     Entry,
+    NamedEntry,
     Record,
     RecordKind,
     RecordWithHistory,
@@ -44,6 +47,8 @@ from operalta.workspace.rules import (
     position_cursor,
     position_in,
 )
+
+LONGEST_NAMING, MOST_NAMED = 4_000, 100
 
 
 @upholds("2.5.0", "2.5.3", "5.1.3")
@@ -208,6 +213,18 @@ async def search(scope: Scope, query: str, kinds: tuple[str, ...] = (), limit: i
     if not found and (looser := any_of(asked)) is not None:
         found = await store.matching_records(scope, looser, wanted, most)
     return tuple(found)
+
+
+async def entries_named(scope: Scope, text: str, before: datetime) -> tuple[NamedEntry, ...]:
+    """Return the entries older than `before` whose whole titles stand in `text`, those that are superseded left out.
+
+    None for a text that is longer than people type, or that names more than anybody means: nothing is known of it then.
+    """
+    require(scope, Permission.MEMORY_READ)
+    if len(text) > LONGEST_NAMING:
+        return ()
+    found = await store.entries_named(scope, text, before, MOST_NAMED + 1)
+    return tuple(found) if len(found) <= MOST_NAMED else ()
 
 
 async def _checked(

@@ -1,5 +1,6 @@
 """The SQL of the memory ledger."""
 
+from datetime import datetime
 from typing import Any
 
 from operalta.db.scope import Row, Scope
@@ -9,6 +10,7 @@ from operalta.workspace.memory.rules import (
     Entry,
     HistoryLine,
     Link,
+    NamedEntry,
     Record,
     RecordKind,
     Relation,
@@ -229,6 +231,21 @@ async def matching_records(scope: Scope, query: str, kinds: tuple[RecordKind, ..
         {"company": scope.company, "kinds": [kind.value for kind in kinds], "query": query, "most": most},
     )
     return [_record(row) for row in rows]
+
+
+async def entries_named(scope: Scope, text: str, before: datetime, most: int) -> list[NamedEntry]:
+    """Return up to `most` entries that hold and are older than `before`, whose titles stand in `text`, in either case."""
+    rows = await scope.all(
+        """
+        SELECT record.id, record.title, record.run_id IS NULL OR record.approval_id IS NOT NULL AS is_by_people
+        FROM workspace.records AS record
+        WHERE record.company_id = %(company)s AND record.status <> 'superseded' AND record.created_at < %(before)s
+          AND strpos(%(text)s::text, lower(record.title)) > 0
+        LIMIT %(most)s
+        """,
+        {"company": scope.company, "before": before, "text": text.lower(), "most": most},
+    )
+    return [NamedEntry(**row) for row in rows]
 
 
 def _record(row: Row) -> Record:
