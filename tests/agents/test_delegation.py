@@ -10,7 +10,9 @@ from pydantic_ai.models import Model
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 
 from operalta.agents import service
+from operalta.agents.day_limits.service import get_day
 from operalta.agents.journal import run_scope
+from operalta.agents.rules import RunLimits
 from operalta.db.scope import Scope
 from tests.agents.conftest import Desk, Office
 from tests.conftest import Member
@@ -79,6 +81,20 @@ async def test_a_task_is_done_by_another_agent_in_a_run_of_its_own(desk: Desk, o
     assert (used["steps"], used["tool_calls"]) == (2, 1)
     result = next(event["body"] for event in desk.events(posted.run_id) if event["kind"] == "tool_result")
     assert result["content"]["from_outside"] is True
+
+
+async def test_what_a_helper_works_counts_for_the_run_above_and_once_for_the_day(desk: Desk, office: Office) -> None:
+    helper(desk, office.founder)
+    desk.model = asks_then("look up prices", {"memory_search": '{"query": "prices"}'})
+    posted = await desk.say(office.founder, "Have somebody look it up.")
+    below = child(desk, posted.run_id)["id"]
+    await desk.work(below)
+    desk.rows("UPDATE agents.run_events SET worked_ms = 60000 WHERE run_id = %s AND kind = 'tool_asked'", below)
+    desk.limits = RunLimits(active_seconds=60)
+    await desk.work(posted.run_id)
+    async with desk.scope(office.founder) as scope:
+        assert (await service.get_run(scope, posted.run_id)).limit_reached == "active_seconds"
+        assert (await get_day(scope)).used.steps == 3
 
 
 @pytest.mark.proves("5.1.2")

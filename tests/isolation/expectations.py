@@ -361,6 +361,8 @@ LAWS: Final[dict[str, tuple[Law, ...]]] = {
     "agents.allowed_routes": (read(BOTH, COMPANYS, May.AGENTS_READ),),
     "agents.approval_rules": CLOSED,
     "agents.approval_mail": CLOSED,
+    "agents.day_limits": CLOSED,
+    "agents.day_use": CLOSED,
     "agents.allowed_regions": (read(BOTH, COMPANYS, May.AGENTS_READ),),
     # Without content: whoever may read the audit log sees all of it. A run writes its own lines, and ends each once.
     "agents.model_requests": (

@@ -132,6 +132,8 @@ OF_COMPANY: Final[tuple[LiteralString, ...]] = (
         VALUES (%(company)s, %(canary)s, repeat('0', 64), %(founder)s)""",
     """INSERT INTO agents.approval_rules (company_id, tool_class, roles, second_person, changed_by)
         VALUES (%(company)s, 'read', '{founder}', false, %(founder)s)""",
+    """INSERT INTO agents.day_limits (company_id, limits, changed_by)
+        VALUES (%(company)s, '{"steps": 500}', %(founder)s)""",
     """INSERT INTO agents.approval_mail (company_id, person_id, wanted) VALUES (%(company)s, %(founder)s, 'all')""",
     """INSERT INTO agents.allowed_regions (company_id, region, allowed_by)
         VALUES (%(company)s, %(canary)s, %(founder)s)""",
@@ -191,6 +193,8 @@ OF_CONVERSATION: Final[tuple[LiteralString, ...]] = (
             now() - interval '1 minute', %(canary)s)""",
     """INSERT INTO agents.run_events (company_id, run_id, sequence, private_to, kind, body)
         VALUES (%(company)s, %(run)s, 1, %(private_to)s, 'answered', jsonb_build_object('text', %(canary)s::text))""",
+    """INSERT INTO agents.day_use (company_id, day, run_id, steps, tool_calls, tokens, cost_micros, worked_ms)
+        VALUES (%(company)s, (now() AT TIME ZONE 'UTC')::date, %(run)s, 1, 1, 1, 1, 1)""",
     """INSERT INTO agents.model_requests (company_id, id, run_id, agent_id, route, provider, host, region, model)
         VALUES (%(company)s, %(request)s, %(run)s, %(agent)s, 'far', %(canary)s, %(canary)s, %(canary)s, %(canary)s)""",
     # The second one has ended.

@@ -261,6 +261,7 @@ LAW: dict[Audience | May, str] = {
         GET /api/v1/openai/models            POST /api/v1/openai/chat/completions
     """,
     May.AGENTS_READ: """
+        GET /c/{company}/day-limits          GET /api/v1/companies/{company}/day-limits
         GET /c/{company}/agents              GET /c/{company}/agents/{agent_id}
         GET /c/{company}/model-routes        GET /api/v1/companies/{company}/model-routes
         GET /api/v1/companies/{company}/tools
@@ -269,6 +270,7 @@ LAW: dict[Audience | May, str] = {
         GET /api/v1/companies/{company}/agents/{agent_id}/versions
     """,
     May.AGENTS_MANAGE: """
+        POST /c/{company}/day-limits         PUT /api/v1/companies/{company}/day-limits
         POST /c/{company}/agents/{agent_id}  POST /c/{company}/agents/{agent_id}/tools
         POST /c/{company}/agents             POST /api/v1/companies/{company}/agents
         POST /c/{company}/agents/{agent_id}/folders

@@ -365,6 +365,30 @@ def _settings() -> list[Sample]:
     ]
 
 
+def _day_limits() -> Context:
+    titles = {"steps": "Steps", "tool_calls": "Tool calls", "tokens": "Tokens", "active_seconds": "Seconds at work"}
+    return {
+        "amounts": [
+            {
+                "name": name,
+                "title": title,
+                "used": "1,204",
+                "held": "10,000",
+                "usual": "10,000",
+                "largest": "1,000,000",
+                "own": 1_204 if name == "steps" else "",
+                "is_reached": name == "steps",
+            }
+            for name, title in titles.items()
+        ],
+        "reached": "The company's agents have reached their limit for today: steps. Go on after midnight UTC, or ask "
+        "somebody who looks after the agents to allow more.",
+        "changed_by_name": "Ada Okafor",
+        "changed_at": before(days=3),
+        "form": {},
+    }
+
+
 def _agents(grants: list[Context]) -> list[Sample]:
     analyst = {
         "id": "a1",
@@ -452,6 +476,7 @@ def _agents(grants: list[Context]) -> list[Sample]:
             "agents.html",
             {"page": page("agents"), "agents": [analyst, scribe], "models": [("a1", "As Analyst")], "form": {}},
         ),
+        Sample("day-limits", "day_limits.html", {"page": page("agents"), **_day_limits()}),
         Sample("agent-retired", "agent.html", {"page": page("agents"), **one, "agent": scribe}),
         Sample("agent-versions", "agent_versions.html", {"page": page("agents"), **_agent_versions()}),
         Sample("agent", "agent.html", {"page": page("agents"), **one}),

@@ -54,6 +54,7 @@ async def outcome(scope: Scope, child: Row, call_id: str) -> tuple[ToolResult, d
         "tool_calls": used.tool_calls,
         "tokens": used.tokens,
         "cost_micros": used.cost_micros,
+        "active_seconds": used.active_seconds,
     }
     return _result(child, events), told
 

@@ -51,6 +51,10 @@ class CannotGoOn(Conflict):
     """This run cannot go on: it did not end at a limit. Write another message, or try it again."""
 
 
+class DaySpent(Conflict):
+    """The company's agents have used what they may use today. Go on after midnight UTC."""
+
+
 class WentOnOften(Conflict):
     """This run has gone on three times already. Write what is still missing as a new message."""
 

@@ -4,7 +4,8 @@ from uuid import UUID
 
 from operalta.access.rules import Permission
 from operalta.agents import store
-from operalta.agents.errors import CannotGoOn, TriedAgainAlready, WentOnOften
+from operalta.agents.day_limits.service import get_day
+from operalta.agents.errors import CannotGoOn, DaySpent, TriedAgainAlready, WentOnOften
 from operalta.agents.service import get_run
 from operalta.audit.rules import Action
 from operalta.audit.service import record
@@ -39,10 +40,12 @@ async def retry_run(scope: Scope, run_id: UUID) -> RunId:
 async def continue_run(scope: Scope, run_id: UUID) -> None:
     """Give one's own run that a limit has ended the same allowance again, from its last step, at most three times.
 
-    Raise NotFound, CannotGoOn, WentOnOften or TriedAgainAlready.
+    Raise NotFound, CannotGoOn, WentOnOften, TriedAgainAlready, or DaySpent where the company allows nothing more today.
     """
     require(scope, Permission.AGENTS_RUN)
     run = await get_run(scope, run_id)
+    if run.limit_reached is not None and (reached := (await get_day(scope)).reached) is not None:
+        raise DaySpent(reached.public_text)
     match await store.continue_run(scope, run_id):
         case "continued":
             await record(scope, Action.RUN_CONTINUED, "run", run_id, limit=run.limit_reached)

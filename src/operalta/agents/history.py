@@ -42,9 +42,10 @@ class RunMemory:
     continued: int = 0
     children_ended: set[str] = field(default_factory=set[str])
 
-    def take(self, kind: EventKind, body: dict[str, Any], sequence: int) -> None:
-        """Take in one event."""
+    def take(self, kind: EventKind, body: dict[str, Any], sequence: int, worked_ms: int = 0) -> None:
+        """Take in one event. `worked_ms`: how long the run was worked on since the one before."""
         self.sequence = sequence
+        self.usage = self.usage.plus(RunUsage(active_seconds=worked_ms / 1000))
         self._end_card(kind)
         match kind:
             case EventKind.CONTEXT_GATHERED:
@@ -80,7 +81,7 @@ class RunMemory:
 
     def _child_ended(self, body: dict[str, Any]) -> None:
         used = {name: int(body.get(name, 0)) for name in ("steps", "tool_calls", "tokens", "cost_micros")}
-        self.usage = self.usage.plus(RunUsage(**used))
+        self.usage = self.usage.plus(RunUsage(**used, active_seconds=float(body.get("active_seconds", 0))))
         self.children_ended.add(body["run_id"])
 
     def _decided(self, body: dict[str, Any]) -> None:
@@ -117,7 +118,7 @@ def remember(events: Sequence[Row]) -> RunMemory:
     """Return what a run's event rows tell."""
     memory = RunMemory()
     for row in events:
-        memory.take(EventKind(row["kind"]), row["body"], row["sequence"])
+        memory.take(EventKind(row["kind"]), row["body"], row["sequence"], row["worked_ms"])
     return memory
 
 

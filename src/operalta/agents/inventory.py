@@ -95,6 +95,20 @@ ENTRIES: tuple[InventoryEntry, ...] = (
         "Until a member withdraws it, or the company is erased.",
     ),
     _table(
+        "agents.day_limits",
+        "Keep how much the company's agents may use in a day.",
+        "company_id",
+        ("who changed it, when",),
+        "As long as the company exists.",
+    ),
+    _table(
+        "agents.day_use",
+        "Count what each run used on which day, and hold the company's agents to their limit.",
+        "company_id",
+        ("amounts",),
+        "400 days.",
+    ),
+    _table(
         "agents.model_requests",
         "Tell which provider was asked for which run, where, when and at what cost; never what was said.",
         "company_id",

@@ -4,6 +4,7 @@ Loop and settlement share it. Each transaction opens the run's scope anew, so a 
 ends stops the run at its next step.
 """
 
+import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from operalta.db.scope import Row, Scope, open_run_scope
 from operalta.terms.registry import upholds
 from operalta.workspace.files.file_store import FileStore
 
+LONGEST_WORK_MS = 86_400_000
 _STRICTNESS = (Outcome.ALLOW, Outcome.ASK, Outcome.DENY)
 
 
@@ -38,7 +40,8 @@ class Attempt:
     """What one attempt at a run works with. `run`, `prompt` and `earlier` are as read when it began.
 
     `agent` is as it was at the last step. `above` is what is decided about tools for the agents of the runs that
-    it comes from.
+    it comes from. `counted_until` is when the last event was written, by the monotonic clock: the time at work up to
+    then is kept.
     """
 
     pool: Pool
@@ -51,6 +54,7 @@ class Attempt:
     earlier: History = field(default_factory=History)
     memory: RunMemory = field(default_factory=RunMemory)
     above: tuple[Mapping[str, str], ...] = ()
+    counted_until: float = field(default_factory=time.monotonic)
 
     @asynccontextmanager
     async def scope(self) -> AsyncGenerator[Scope]:
@@ -79,11 +83,14 @@ class Attempt:
         """Write the next step down. Raise ClaimLost where another worker has written it."""
         sequence = self.memory.sequence + 1
         kept = _without_nul(body)
+        now = time.monotonic()
+        worked_ms = min(int((now - self.counted_until) * 1000), LONGEST_WORK_MS)
         try:
-            await store.add_event(scope, self.run, sequence, kind.value, kept)
+            await store.add_event(scope, self.run, sequence, kind.value, kept, worked_ms)
         except psycopg.errors.UniqueViolation as taken:
             raise ClaimLost from taken
-        self.memory.take(kind, kept, sequence)
+        self.counted_until = now
+        self.memory.take(kind, kept, sequence, worked_ms)
 
     async def result(self, scope: Scope, call: ToolCall, result: CallResult) -> None:
         """Write down what came of a call."""

@@ -16,6 +16,7 @@ from pydantic_ai.messages import ModelRequest, ModelResponse, TextPart, UserProm
 from operalta.agents import store
 from operalta.agents.context.assembly import gather
 from operalta.agents.context.rules import gathered
+from operalta.agents.day_limits.service import get_day
 from operalta.agents.definitions import store as definition_store
 from operalta.agents.definitions.rules import run_limits
 from operalta.agents.delegation import some_are_over
@@ -134,6 +135,7 @@ class Runner:
             # What people change about the agent holds from the next step on, and a retired one does nothing more.
             attempt.agent = await definition_store.agent(scope, attempt.run["agent_id"]) or attempt.agent
             await _read_line(scope, attempt)
+            day = await get_day(scope)
         if attempt.agent["retired_at"] is not None:
             raise Stopped
         history = attempt.memory.history(attempt.prompt, attempt.agent["instructions"], attempt.earlier)
@@ -143,7 +145,7 @@ class Runner:
         if answer is not None:
             await _answer(attempt, answer)
             return False
-        reached = check(attempt.memory.usage, run_limits(attempt.agent["limits"], self.limits))
+        reached = check(attempt.memory.usage, run_limits(attempt.agent["limits"], self.limits)) or day.reached
         if reached is not None:
             await _fail(attempt, reached.public_text, reached.name)
             return False

@@ -189,11 +189,11 @@ async def resume_run(scope: Scope, run_id: UUID) -> bool:
 # ── Events ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def add_event(scope: Scope, run_row: Row, sequence: int, kind: str, body: dict[str, Any]) -> None:
-    """Add one event row."""
+async def add_event(scope: Scope, run_row: Row, sequence: int, kind: str, body: dict[str, Any], worked_ms: int) -> None:
+    """Add one event row; `worked_ms` is how long the run was worked on since the one before, in milliseconds."""
     await scope.execute(
-        "INSERT INTO agents.run_events (company_id, run_id, sequence, private_to, kind, body)"
-        " VALUES (%(company)s, %(run)s, %(sequence)s, %(private_to)s, %(kind)s, %(body)s)",
+        "INSERT INTO agents.run_events (company_id, run_id, sequence, private_to, kind, body, worked_ms)"
+        " VALUES (%(company)s, %(run)s, %(sequence)s, %(private_to)s, %(kind)s, %(body)s, %(worked_ms)s)",
         {
             "company": scope.company,
             "run": run_row["id"],
@@ -201,6 +201,7 @@ async def add_event(scope: Scope, run_row: Row, sequence: int, kind: str, body: 
             "private_to": run_row["private_to"],
             "kind": kind,
             "body": Jsonb(body),
+            "worked_ms": worked_ms,
         },
     )
 
@@ -208,7 +209,7 @@ async def add_event(scope: Scope, run_row: Row, sequence: int, kind: str, body: 
 async def events(scope: Scope, run_id: UUID, after: int = 0) -> list[Row]:
     """Return a run's events after `after`, in order."""
     return await scope.all(
-        "SELECT sequence, kind, body, at FROM agents.run_events"
+        "SELECT sequence, kind, body, at, worked_ms FROM agents.run_events"
         " WHERE company_id = %(company)s AND run_id = %(run)s AND sequence > %(after)s ORDER BY sequence LIMIT 2000",
         {"company": scope.company, "run": run_id, "after": after},
     )

@@ -116,6 +116,7 @@ class Action(StrEnum):
     SCHEDULE_ENDED = "schedule.ended"
     AGENT_MADE = "agent.made"
     AGENT_CHANGED = "agent.changed"
+    DAY_LIMITS_CHANGED = "day_limits.changed"
     ROUTES_CHANGED = "routes.changed"
 
     CREDENTIAL_CREATED = "credential.created"

@@ -203,9 +203,9 @@ WEB = Rights(
     },
     functions={
         "agents": """
-            allow_routes approval_rules_here change_approval_rule choose_approval_mail choose_route continue_run
-            keep_schedule own_approval_mail remove_schedule resume_run retire_agent retry_run run_schedule_now start_run
-            switch_schedule
+            allow_routes approval_rules_here change_approval_rule change_day_limits choose_approval_mail choose_route
+            continue_run day_here keep_schedule own_approval_mail remove_schedule resume_run retire_agent retry_run
+            run_schedule_now start_run switch_schedule
         """,
         "audit": "append chain_state",
         "credentials": """
@@ -252,7 +252,7 @@ WORKER = Rights(
             "provider, reason, region, route, run_id), UPDATE (cost_micros, ended_at, input_tokens, outcome, "
             "output_tokens, reason)"
         ),
-        "agents.run_events": "SELECT, INSERT (body, company_id, kind, private_to, run_id, sequence)",
+        "agents.run_events": "SELECT, INSERT (body, company_id, kind, private_to, run_id, sequence, worked_ms)",
         "agents.runs": (
             "SELECT (agent_id, api_key_id, attempts, company_id, continued, conversation_id, created_at, due_at, "
             "failure, finished_at, id, limit_reached, message_id, origin, parent_call_id, parent_run_id, person_id, "
@@ -317,7 +317,7 @@ WORKER = Rights(
         ),
     },
     functions={
-        "agents": "start_child_run",
+        "agents": "day_here start_child_run",
         "audit": "append",
         "credentials": """
             claim_refresh end_refresh hold_company_key hold_key_of_refresh keep_secret note_drift note_integration

@@ -12,6 +12,7 @@ from operalta.web.api import (
     companies,
     connections,
     conversations,
+    day_limits,
     factors,
     files,
     inbound_hooks,
@@ -41,7 +42,7 @@ routers: tuple[APIRouter, ...] = (
 )
 routers += (audit.router, trust.router)
 routers += (agents.router, conversations.router, runs.router, schedules.router)
-routers += (approvals.router, tools.router)
+routers += (approvals.router, tools.router, day_limits.router)
 routers += (api_keys.router,)
 routers += (webhooks.router, inbound_hooks.router)
 routers += (connections.router, integrations.router, model_routes.router)

@@ -9,6 +9,7 @@ from operalta.web.pages import (
     audit,
     chat,
     companies,
+    day_limits,
     entrance,
     factors,
     files,
@@ -28,7 +29,7 @@ from operalta.web.pages import (
 
 routers = (entrance.router, second_factor.router, account.router, factors.router)
 routers += (companies.router, staff.router, chat.router, approvals.router, agents.router)
-routers += (schedules.router,)
+routers += (schedules.router, day_limits.router)
 routers += (memory.router, metrics.router, files_bin.router, files.router, artifacts.router, audit.router, trust.router)
 routers += (api_keys.router,)
 routers += (webhooks.router, webhooks_inbound.router)

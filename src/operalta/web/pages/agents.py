@@ -20,6 +20,7 @@ from operalta.guard import rules
 from operalta.identity.errors import NotProved
 from operalta.kernel.errors import Conflict, InvalidInput, Refusal
 from operalta.web.entry import CompanyEntry, InCompany
+from operalta.web.limit_fields import limits_of, typed_limits
 from operalta.web.presentation import form_errors, go_to, page
 from operalta.web.problems import status_of
 
@@ -113,9 +114,9 @@ async def change_folders(entry: Managing, agent_id: UUID, directories: Text = ""
 async def change_limits(entry: Managing, agent_id: UUID) -> Response:
     """Say how much one run of the agent may use: empty for as much as the deployment allows."""
     form = await entry.request.form(max_fields=20, max_files=0)
-    typed = {f"limits.{name}": str(form.get(f"limits.{name}", "")).strip()[:20] for name in LIMITS}
+    typed = typed_limits(form, LIMITS)
     try:
-        wanted = {name: _number(name, typed[f"limits.{name}"]) for name in LIMITS if typed[f"limits.{name}"]}
+        wanted = limits_of(typed, {name: title for name, (title, _) in LIMITS.items()})
         async with entry.scope() as scope:
             await service.change_agent(scope, agent_id, limits=wanted)
     except InvalidInput as refusal:
@@ -269,12 +270,6 @@ def _version(version: AgentVersion, before: AgentVersion | None) -> dict[str, ob
         "before": before.as_text if before else "",
         "after": version.as_text,
     }
-
-
-def _number(name: str, typed: str) -> int:
-    if not (typed.isascii() and typed.isdigit()):
-        raise InvalidInput(f"{LIMITS[name][0]}: write a whole number.", field=f"limits.{name}")
-    return int(typed)
 
 
 def _route_of(agent: Agent, listed: tuple[RouteView, ...]) -> dict[str, object]:
