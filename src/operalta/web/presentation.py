@@ -16,6 +16,7 @@ from operalta.kernel.errors import InvalidInput, LimitReached, Refusal, public_t
 from operalta.tenancy.service import get_company, my_companies
 from operalta.web import cookies
 from operalta.web.rendering import plural, render
+from operalta.web.statuses import status_of
 
 _A_MINUTE_AND_A_HALF = 90
 Errors = Sequence[Mapping[str, str]]
@@ -112,12 +113,15 @@ async def page(
     context: Mapping[str, Any],
     *,
     nav: str = "",
+    refusal: Refusal | None = None,
     errors: Errors = (),
-    status: HTTPStatus = HTTPStatus.OK,
 ) -> HTMLResponse:
-    """Return the page `template` (such as `pages/memory.html`) for the person of `scope`."""
-    built = await frame(request, scope, nav=nav, errors=errors)
-    return HTMLResponse(render(template, {**context, "page": built}), status)
+    """Return the page `template` (such as `pages/memory.html`) for the person of `scope`.
+
+    A `refusal` of what the page's form asked for gives the status, and what the page says unless `errors` say it.
+    """
+    built = await frame(request, scope, nav=nav, errors=errors or form_errors(refusal))
+    return HTMLResponse(render(template, {**context, "page": built}), _status(refusal))
 
 
 def render_bare(request: Request, template: str, context: Mapping[str, Any], *, errors: Errors = ()) -> str:
@@ -130,15 +134,20 @@ def bare_page(
     template: str,
     context: Mapping[str, Any],
     *,
-    errors: Errors = (),
-    status: HTTPStatus = HTTPStatus.OK,
+    refusal: Refusal | None = None,
 ) -> HTMLResponse:
-    """Return a page without a signed-in frame."""
-    return HTMLResponse(render_bare(request, template, context, errors=errors), status)
+    """Return a page without a signed-in frame; what was refused of its form is said there, with its status."""
+    return HTMLResponse(render_bare(request, template, context, errors=form_errors(refusal)), _status(refusal))
 
 
-def form_errors(refusal: Refusal) -> list[dict[str, str]]:
+def _status(refusal: Refusal | None) -> HTTPStatus:
+    return HTTPStatus.OK if refusal is None else status_of(refusal)
+
+
+def form_errors(refusal: Refusal | None) -> list[dict[str, str]]:
     """Return what a form shows of a refusal: its text, at the field at fault where there is one."""
+    if refusal is None:
+        return []
     field = refusal.field if isinstance(refusal, InvalidInput) else None
     text = refusal.public_text
     if isinstance(refusal, LimitReached) and refusal.retry_after is not None:

@@ -1,6 +1,6 @@
 """How refusals and faults are answered: `problem+json` (RFC 9457) on the API, a calm page elsewhere.
 
-The only place that knows which refusal has which status code. Nothing of an exception's own text is shown but a
+Nothing of an exception's own text is shown but a
 refusal's public one.
 """
 
@@ -21,19 +21,10 @@ from operalta.kernel import errors
 from operalta.kernel.errors import Refusal
 from operalta.terms.registry import upholds
 from operalta.web.presentation import render_bare
+from operalta.web.statuses import status_of
 
 log = structlog.get_logger(__name__)
 
-_STATUS: tuple[tuple[type[Refusal], HTTPStatus], ...] = (
-    (errors.InvalidInput, HTTPStatus.UNPROCESSABLE_ENTITY),
-    (errors.NotSignedIn, HTTPStatus.UNAUTHORIZED),
-    (errors.NotAllowed, HTTPStatus.FORBIDDEN),
-    (errors.NotFound, HTTPStatus.NOT_FOUND),
-    (errors.Conflict, HTTPStatus.CONFLICT),
-    (errors.TooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
-    (errors.LimitReached, HTTPStatus.TOO_MANY_REQUESTS),
-    (errors.Unavailable, HTTPStatus.SERVICE_UNAVAILABLE),
-)
 _TITLES = {
     HTTPStatus.BAD_REQUEST: "This request cannot be read",
     HTTPStatus.UNAUTHORIZED: "Sign in to go on",
@@ -48,14 +39,6 @@ _TITLES = {
     HTTPStatus.SERVICE_UNAVAILABLE: "Not available right now",
 }
 _FAULT = "The fault has been noted with the request's number. Try again; if it stays, tell the operator that number."
-
-
-def status_of(refusal: Refusal) -> HTTPStatus:
-    """Return the status code of a refusal's category."""
-    for category, status in _STATUS:
-        if isinstance(refusal, category):
-            return status
-    return HTTPStatus.BAD_REQUEST
 
 
 def install(application: FastAPI) -> None:

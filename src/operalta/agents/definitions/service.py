@@ -11,7 +11,7 @@ from uuid import UUID
 from operalta.access.rules import Permission
 from operalta.agents.definitions import store
 from operalta.agents.definitions.rules import MOST_AGENTS, Agent, AgentUse, AgentVersion, Definition, Limits, slug_of
-from operalta.agents.errors import LastAgent, TooManyAgents
+from operalta.agents.errors import LastAgent, NoSuchAgent, TooManyAgents
 from operalta.audit.rules import Action
 from operalta.audit.service import record
 from operalta.db.permission import require
@@ -39,6 +39,15 @@ async def get_agent(scope: Scope, agent_id: UUID) -> tuple[Agent, list[Row]]:
     """Return an agent and its last runs. Raise NotFound."""
     require(scope, Permission.AGENTS_READ)
     return await _found(scope, agent_id), await store.recent_runs(scope, agent_id)
+
+
+async def find_called(scope: Scope, name: str) -> AgentId:
+    """Return the working agent of the company that `name` is the slug of, or the id. Raise NoSuchAgent."""
+    require(scope, Permission.AGENTS_READ)
+    row = await store.agent_called(scope, name)
+    if row is None:
+        raise NoSuchAgent
+    return AgentId(row["id"])
 
 
 async def make_agent(scope: Scope, definition: Definition) -> Agent:

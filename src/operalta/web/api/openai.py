@@ -21,7 +21,7 @@ from operalta.agents.definitions import service as definitions
 from operalta.agents.rules import EventKind
 from operalta.agents.service import RunEvent
 from operalta.guard import rules
-from operalta.kernel.errors import InvalidInput, NotFound, Refusal
+from operalta.kernel.errors import InvalidInput, Refusal
 from operalta.terms.registry import upholds
 from operalta.web import sse
 from operalta.web.answers import RunAnswer, RunNotFinished, approvals_at, followed
@@ -130,11 +130,9 @@ async def complete(entry: Chatting, body: CompletionBody, key: Key = None) -> St
     """
     text = asked(body.messages)
     async with entry.scope() as scope:
-        agent = next((each for each in await definitions.list_agents(scope) if each.slug == body.model), None)
-        if agent is None:
-            raise NotFound("There is no such agent in this company. GET /api/v1/openai/models lists them.")
+        agent = await definitions.find_called(scope, body.model)
         posted = await service.post_message(
-            scope, text, agent_id=agent.id, private=scope.actor.sees_private, idempotency_key=key
+            scope, text, agent_id=agent, private=scope.actor.sees_private, idempotency_key=key
         )
         approvals = approvals_at(entry, scope)
     answer = _Completion(body.model, posted.run_id, approvals)

@@ -1,7 +1,6 @@
 """The pages of one's own account: security, appearance, and the operator's outbox."""
 
 import re
-from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
@@ -26,8 +25,7 @@ from operalta.kernel.errors import InvalidInput, Refusal
 from operalta.kernel.ids import SessionId
 from operalta.web import cookies
 from operalta.web.entry import ForPeople, ForVisitors, PersonEntry, VisitorEntry, require_operator
-from operalta.web.presentation import form_errors, go_to, page, safe_next
-from operalta.web.problems import status_of
+from operalta.web.presentation import go_to, page, safe_next
 
 router = APIRouter()
 
@@ -160,6 +158,4 @@ async def _security_page(entry: PersonEntry, refusal: Refusal | None) -> HTMLRes
             "password_minimum": SHORTEST_PASSWORD,
             "password_changed_at": await password_changed_at(scope),
         }
-        errors = form_errors(refusal) if refusal else []
-        status = status_of(refusal) if refusal else HTTPStatus.OK
-        return await page(entry.request, scope, "pages/security.html", context, errors=errors, status=status)
+        return await page(entry.request, scope, "pages/security.html", context, refusal=refusal)

@@ -1,6 +1,5 @@
 """The agents of a company: what each may use, its instructions, its limits, its versions, its last runs."""
 
-from http import HTTPStatus
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -21,8 +20,7 @@ from operalta.identity.errors import NotProved
 from operalta.kernel.errors import Conflict, InvalidInput, Refusal
 from operalta.web.entry import CompanyEntry, InCompany
 from operalta.web.limit_fields import limits_of, typed_limits
-from operalta.web.presentation import form_errors, go_to, page
-from operalta.web.problems import status_of
+from operalta.web.presentation import go_to, page
 
 router = APIRouter()
 
@@ -184,13 +182,9 @@ async def _agents_page(entry: CompanyEntry, form: dict[str, str], refusal: Refus
             }
             for agent in listed
         ]
-        errors = form_errors(refusal) if refusal else []
-        status = status_of(refusal) if refusal else HTTPStatus.OK
         models = [(str(each["id"]), f"As {each['name']}") for each in shown if not each["is_retired"]]
         context = {"agents": shown, "models": models, "form": form}
-        return await page(
-            entry.request, scope, "pages/agents.html", context, nav="agents", errors=errors, status=status
-        )
+        return await page(entry.request, scope, "pages/agents.html", context, nav="agents", refusal=refusal)
 
 
 async def _agent_page(
@@ -219,9 +213,7 @@ async def _agent_page(
             "grants": [],
             "form": form,
         }
-        errors = form_errors(refusal) if refusal else []
-        status = status_of(refusal) if refusal else HTTPStatus.OK
-        return await page(entry.request, scope, "pages/agent.html", context, nav="agents", errors=errors, status=status)
+        return await page(entry.request, scope, "pages/agent.html", context, nav="agents", refusal=refusal)
 
 
 def _tools(entry: CompanyEntry, agent: Agent) -> list[dict[str, object]]:

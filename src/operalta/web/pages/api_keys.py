@@ -15,8 +15,7 @@ from operalta.vault.api_keys import service
 from operalta.vault.api_keys.rules import USUAL_LIFE_DAYS, KeyKind, ShownOnce
 from operalta.web.entry import CompanyEntry, InCompany
 from operalta.web.permission_labels import LABELS
-from operalta.web.presentation import form_errors, go_to, page
-from operalta.web.problems import status_of
+from operalta.web.presentation import go_to, page
 
 router = APIRouter(prefix="/c/{company}/api-keys")
 
@@ -96,16 +95,13 @@ async def _page(entry: CompanyEntry, form: Mapping[str, Any], refusal: Refusal |
             "overlaps": list(OVERLAPS.items()),
             "form": form,
         }
-        if refusal is None:
-            return await page(entry.request, scope, "pages/api_keys.html", context, nav="keys")
         return await page(
             entry.request,
             scope,
             "pages/api_keys.html",
             context,
             nav="keys",
-            errors=form_errors(refusal),
-            status=status_of(refusal),
+            refusal=refusal,
         )
 
 

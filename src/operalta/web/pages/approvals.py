@@ -1,7 +1,6 @@
 """The approvals inbox, single cards, standing grants; who decides about what, and who gets mail."""
 
 from collections.abc import Sequence
-from http import HTTPStatus
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -21,8 +20,7 @@ from operalta.kernel.ids import ConversationId
 from operalta.tenancy.service import get_company
 from operalta.web.approval_views import approval_cards, rule_rows, to_deny
 from operalta.web.entry import CompanyEntry, InCompany
-from operalta.web.presentation import form_errors, go_to, page, safe_next, typed_lines
-from operalta.web.problems import status_of
+from operalta.web.presentation import go_to, page, safe_next, typed_lines
 from operalta.workspace.conversations import service as conversations
 
 router = APIRouter()
@@ -183,8 +181,6 @@ async def _settings_page(entry: CompanyEntry, refusal: Refusal | None) -> HTMLRe
             "roles": [each.value for each in Role if Permission.APPROVALS_DECIDE in permissions_of(kind, each.value)],
             "mail": await deciders.own_mail(scope),
         }
-        errors = form_errors(refusal) if refusal else []
-        status = status_of(refusal) if refusal else HTTPStatus.OK
         return await page(
-            entry.request, scope, "pages/approval_settings.html", context, nav="approvals", errors=errors, status=status
+            entry.request, scope, "pages/approval_settings.html", context, nav="approvals", refusal=refusal
         )

@@ -13,8 +13,7 @@ from operalta.kernel.errors import Conflict, InvalidInput, NotAllowed, Refusal
 from operalta.kernel.ids import ArtifactId
 from operalta.web.entry import CompanyEntry, InCompany
 from operalta.web.pages.links import address_of
-from operalta.web.presentation import form_errors, go_to, page, typed_lines
-from operalta.web.problems import status_of
+from operalta.web.presentation import go_to, page, typed_lines
 from operalta.web.transfers import attachment
 from operalta.workspace.artifacts import service
 from operalta.workspace.artifacts.rules import (
@@ -231,7 +230,4 @@ def _name(name: str | None, run_id: UUID | None) -> str:
 async def _shown(
     entry: CompanyEntry, scope: Scope, template: str, context: dict[str, object], refusal: Refusal | None
 ) -> HTMLResponse:
-    if refusal is None:
-        return await page(entry.request, scope, template, context, nav="files")
-    errors = form_errors(refusal)
-    return await page(entry.request, scope, template, context, nav="files", errors=errors, status=status_of(refusal))
+    return await page(entry.request, scope, template, context, nav="files", refusal=refusal)

@@ -22,8 +22,7 @@ from operalta.guard import rules
 from operalta.kernel.errors import InvalidInput, Refusal
 from operalta.web.entry import CompanyEntry, InCompany
 from operalta.web.pages.links import address_of
-from operalta.web.presentation import Errors, form_errors, go_to, page
-from operalta.web.problems import status_of
+from operalta.web.presentation import Errors, go_to, page
 from operalta.web.transfers import attachment
 from operalta.workspace.csv_export import write_csv
 
@@ -91,7 +90,7 @@ async def log(
     try:
         filters = wanted.filters()
     except InvalidInput as refusal:
-        return await _audit_page(entry, wanted, None, None, form_errors(refusal), refusal)
+        return await _audit_page(entry, wanted, None, None, (), refusal)
     return await _audit_page(entry, wanted, filters, place, (), None)
 
 
@@ -154,16 +153,8 @@ async def _audit_page(
             "export_url": address_of(f"{base}/export", asked_for),
             "chain": _chain(await service.chain_state(scope), await _last_check(scope)),
         }
-        if refusal is None:
-            return await page(entry.request, scope, "pages/audit.html", context, nav="audit", errors=errors)
         return await page(
-            entry.request,
-            scope,
-            "pages/audit.html",
-            context,
-            nav="audit",
-            errors=errors,
-            status=status_of(refusal),
+            entry.request, scope, "pages/audit.html", context, nav="audit", refusal=refusal, errors=errors
         )
 
 

@@ -1,7 +1,6 @@
 """The chat: conversations, messages, and the live stream of a run."""
 
 from collections.abc import Sequence
-from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -25,9 +24,8 @@ from operalta.web import sse
 from operalta.web.agent_views import REPLYING, WAITS, context_piece, conversation_messages, runs_at_work
 from operalta.web.approval_views import approval_cards
 from operalta.web.entry import CompanyEntry, InCompany
-from operalta.web.presentation import form_errors, frame, go_to, page
-from operalta.web.problems import status_of, wants_json
-from operalta.web.rendering import render
+from operalta.web.presentation import go_to, page
+from operalta.web.problems import wants_json
 from operalta.workspace.conversations import service as conversations
 
 router = APIRouter()
@@ -197,10 +195,7 @@ async def _page(
     }
     if conversation_id is not None:
         context |= await _conversation(entry, scope, ConversationId(conversation_id), known)
-    errors = form_errors(refusal) if refusal else []
-    built = await frame(entry.request, scope, nav="chat", errors=errors)
-    status = status_of(refusal) if refusal else HTTPStatus.OK
-    return HTMLResponse(render("pages/chat.html", {**context, "page": built}), status)
+    return await page(entry.request, scope, "pages/chat.html", context, nav="chat", refusal=refusal)
 
 
 async def _conversation(

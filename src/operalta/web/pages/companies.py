@@ -1,7 +1,6 @@
 """The pages around companies: the chooser, founding one, accepting an invitation, members and roles."""
 
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
@@ -29,9 +28,7 @@ from operalta.web.entry import (
 )
 from operalta.web.pages.entrance import keep_session
 from operalta.web.permission_labels import LABELS
-from operalta.web.presentation import bare_page, form_errors, frame, go_to, page
-from operalta.web.problems import status_of
-from operalta.web.rendering import render
+from operalta.web.presentation import bare_page, go_to, page
 
 router = APIRouter()
 
@@ -220,15 +217,12 @@ async def _companies_page(entry: PersonEntry, form: dict[str, str], refusal: Ref
             "must_verify": person.verified_at is None,
             "form": form,
         }
-        if refusal is None:
-            return await page(entry.request, scope, "pages/companies.html", context)
         return await page(
             entry.request,
             scope,
             "pages/companies.html",
             context,
-            errors=form_errors(refusal),
-            status=status_of(refusal),
+            refusal=refusal,
         )
 
 
@@ -250,15 +244,12 @@ async def _invitation_page(
         "has_other_account": False,
         "has_account": found.has_account,
     }
-    errors = form_errors(refusal) if refusal else []
     if entry.claims is None:
-        status = status_of(refusal) if refusal else HTTPStatus.OK
-        return bare_page(entry.request, "pages/invitation.html", context, errors=errors, status=status)
+        return bare_page(entry.request, "pages/invitation.html", context, refusal=refusal)
     async with open_person_scope(entry.services.web, entry.claims.session_secret, entry.origin) as scope:
         person = await me(scope)
         context["has_other_account"] = person.email.casefold() != found.email.casefold()
-        built = await frame(entry.request, scope, errors=errors)
-    return HTMLResponse(render("pages/invitation.html", {**context, "page": built}))
+        return await page(entry.request, scope, "pages/invitation.html", context, refusal=refusal)
 
 
 async def _members_page(entry: CompanyEntry, form: dict[str, str], refusal: Refusal | None) -> HTMLResponse:
@@ -309,8 +300,4 @@ async def _members_page(entry: CompanyEntry, form: dict[str, str], refusal: Refu
             ],
             "form": form,
         }
-        errors = form_errors(refusal) if refusal else []
-        status = status_of(refusal) if refusal else HTTPStatus.OK
-        return await page(
-            entry.request, scope, "pages/members.html", context, nav="company", errors=errors, status=status
-        )
+        return await page(entry.request, scope, "pages/members.html", context, nav="company", refusal=refusal)

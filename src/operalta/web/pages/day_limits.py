@@ -12,8 +12,7 @@ from operalta.guard import rules
 from operalta.kernel.errors import InvalidInput
 from operalta.web.entry import CompanyEntry, InCompany
 from operalta.web.limit_fields import limits_of, typed_limits
-from operalta.web.presentation import form_errors, go_to, page
-from operalta.web.problems import status_of
+from operalta.web.presentation import go_to, page
 
 router = APIRouter()
 
@@ -42,8 +41,7 @@ async def change(entry: Managing) -> Response:
     except InvalidInput as refusal:
         async with entry.scope() as scope:
             shown = _shown(await service.get_day(scope), typed)
-            errors, status = form_errors(refusal), status_of(refusal)
-            return await page(entry.request, scope, TEMPLATE, shown, nav="agents", errors=errors, status=status)
+            return await page(entry.request, scope, TEMPLATE, shown, nav="agents", refusal=refusal)
     return go_to(f"/c/{entry.company}/day-limits", "saved")
 
 

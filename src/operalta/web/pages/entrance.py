@@ -18,8 +18,7 @@ from operalta.settings import SignUp
 from operalta.web.cookies import SessionCookies
 from operalta.web.entry import ForVisitors, VisitorEntry, remember_session
 from operalta.web.pages.links import address_of
-from operalta.web.presentation import bare_page, form_errors, go_to, safe_next
-from operalta.web.problems import status_of
+from operalta.web.presentation import bare_page, go_to, safe_next
 
 router = APIRouter()
 
@@ -145,8 +144,7 @@ async def request_reset(entry: AskingForReset, email: Text = "") -> HTMLResponse
             entry.request,
             "pages/reset_request.html",
             {"form": {"email": email}},
-            errors=form_errors(refusal),
-            status=status_of(refusal),
+            refusal=refusal,
         )
     return _check_mail(entry, email, "reset")
 
@@ -247,9 +245,7 @@ async def _operator_page(
 def _form_page(
     entry: VisitorEntry, template: str, context: Mapping[str, object], refusal: Refusal | None
 ) -> HTMLResponse:
-    if refusal is None:
-        return bare_page(entry.request, template, context)
-    return bare_page(entry.request, template, context, errors=form_errors(refusal), status=status_of(refusal))
+    return bare_page(entry.request, template, context, refusal=refusal)
 
 
 def _check_mail(entry: VisitorEntry, email: str, purpose: str) -> HTMLResponse:

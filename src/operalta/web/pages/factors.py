@@ -1,6 +1,5 @@
 """The pages on which one's own second factors are added and removed. Each asks for a recent proof first."""
 
-from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -20,7 +19,6 @@ from operalta.web.enrolling import send_enrolment_code
 from operalta.web.entry import ForPeople, ForVisitors, PersonEntry, VisitorEntry
 from operalta.web.pages.sent_code import sent_code
 from operalta.web.presentation import form_errors, go_to, page
-from operalta.web.problems import status_of
 from operalta.web.qr_code import qr_code
 
 router = APIRouter()
@@ -185,9 +183,8 @@ async def _page(
 ) -> HTMLResponse:
     """Return one of the pages of this module to somebody who has proved themselves; an error stands at `field`."""
     errors = [{**error, "field": error["field"] or field} for error in form_errors(refusal)] if refusal else []
-    status = status_of(refusal) if refusal else HTTPStatus.OK
     if isinstance(refusal, TooManyRequests):
         entry.request.state.limit = refusal.decision
     async with entry.scope() as scope:
         await require_recent_proof(scope, SensitiveOperation.ENROL_FACTOR)
-        return await page(entry.request, scope, template, context, errors=errors, status=status)
+        return await page(entry.request, scope, template, context, refusal=refusal, errors=errors)

@@ -1,7 +1,6 @@
 """The pages of files: the workspace as a tree, one file with its versions, what is done to it, the way in and out."""
 
 from collections import Counter
-from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
@@ -16,7 +15,6 @@ from operalta.kernel.ids import FileId
 from operalta.sandbox.errors import NoSuchFile
 from operalta.web.entry import CompanyEntry, InCompany
 from operalta.web.presentation import form_errors, go_to, page
-from operalta.web.problems import status_of
 from operalta.web.transfers import attachment, read_again, read_brought, read_upload
 from operalta.workspace.errors import FileDamaged, NotText
 from operalta.workspace.files import deletion, documents, service
@@ -158,8 +156,7 @@ async def file_page(entry: CompanyEntry, file_id: UUID, form: dict[str, str], re
             "form": form,
         }
         errors = _at_field(refusal, next(iter(form))) if refusal else []
-        status = status_of(refusal) if refusal else HTTPStatus.OK
-        return await page(entry.request, scope, "pages/file.html", context, nav="files", errors=errors, status=status)
+        return await page(entry.request, scope, "pages/file.html", context, nav="files", refusal=refusal, errors=errors)
 
 
 def _at_field(refusal: Refusal, field: str) -> list[dict[str, str]]:
@@ -188,11 +185,9 @@ async def _files_page(entry: CompanyEntry, folder: str, search: str, refusal: Re
             "upload_limit": store.limits.file_bytes,
             "search": search,
         }
-        if refusal is None:
-            return await page(entry.request, scope, "pages/files.html", context, nav="files")
-        errors = _at_field(refusal, "file")
+        errors = _at_field(refusal, "file") if refusal else []
         return await page(
-            entry.request, scope, "pages/files.html", context, nav="files", errors=errors, status=status_of(refusal)
+            entry.request, scope, "pages/files.html", context, nav="files", refusal=refusal, errors=errors
         )
 
 

@@ -1,7 +1,6 @@
 """Integrations: services for agents, providers that the company is registered at, and accounts of its people."""
 
 from contextlib import AbstractAsyncContextManager
-from http import HTTPStatus
 from typing import Annotated
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -34,8 +33,7 @@ from operalta.vault.oauth.rules import (
 )
 from operalta.web.entry import CompanyEntry, ForPeople, InCompany, PersonEntry
 from operalta.web.integration_views import creation_choices, service_card
-from operalta.web.presentation import form_errors, go_to, page
-from operalta.web.problems import status_of
+from operalta.web.presentation import go_to, page
 
 router = APIRouter()
 
@@ -180,11 +178,7 @@ async def show_page(
             "told": told,
             **creation_choices(clients),
         }
-        errors = form_errors(refusal) if refusal else []
-        status = status_of(refusal) if refusal else HTTPStatus.OK
-        return await page(
-            request, scope, "pages/integrations.html", context, nav="integrations", errors=errors, status=status
-        )
+        return await page(request, scope, "pages/integrations.html", context, nav="integrations", refusal=refusal)
 
 
 async def _way(request: Request, scope: Scope, client: Client, url: str, scopes: tuple[str, ...]) -> HTMLResponse:

@@ -14,8 +14,7 @@ from operalta.kernel.ids import PersonId, RecordId
 from operalta.tenancy.service import list_members
 from operalta.web.entry import CompanyEntry, InCompany
 from operalta.web.pages.links import address_of
-from operalta.web.presentation import form_errors, go_to, page, typed_lines
-from operalta.web.problems import status_of
+from operalta.web.presentation import go_to, page, typed_lines
 from operalta.workspace.memory import service
 from operalta.workspace.memory.rules import (
     LIFECYCLES,
@@ -313,14 +312,11 @@ def _happened(line: HistoryLine) -> dict[str, object]:
 async def _shown(
     entry: CompanyEntry, scope: Scope, template: str, context: dict[str, object], refusal: Refusal | None
 ) -> HTMLResponse:
-    if refusal is None:
-        return await page(entry.request, scope, template, context, nav="memory")
     return await page(
         entry.request,
         scope,
         template,
         context,
         nav="memory",
-        errors=form_errors(refusal),
-        status=status_of(refusal),
+        refusal=refusal,
     )

@@ -16,8 +16,7 @@ from operalta.kernel import clock
 from operalta.kernel.errors import Conflict, InvalidInput, NotAllowed, Refusal
 from operalta.web.charts import Series, line_chart, sparkline
 from operalta.web.entry import CompanyEntry, InCompany
-from operalta.web.presentation import form_errors, go_to, page, typed_lines
-from operalta.web.problems import status_of
+from operalta.web.presentation import go_to, page, typed_lines
 from operalta.web.transfers import attachment
 from operalta.workspace.metrics import service
 from operalta.workspace.metrics.rules import (
@@ -237,14 +236,11 @@ def _course(points: tuple[MetricPoint, ...]) -> list[tuple[date, float]]:
 async def _shown(
     entry: CompanyEntry, scope: Scope, template: str, context: dict[str, object], refusal: Refusal | None
 ) -> HTMLResponse:
-    if refusal is None:
-        return await page(entry.request, scope, template, context, nav="metrics")
     return await page(
         entry.request,
         scope,
         template,
         context,
         nav="metrics",
-        errors=form_errors(refusal),
-        status=status_of(refusal),
+        refusal=refusal,
     )

@@ -1,6 +1,5 @@
 """Model routes as the company sees them, with the operator's records; and the ledger of what was asked where."""
 
-from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
@@ -18,8 +17,7 @@ from operalta.identity.errors import NotProved
 from operalta.kernel.errors import InvalidInput, NotAllowed, Refusal
 from operalta.web.entry import CompanyEntry, InCompany
 from operalta.web.pages.links import address_of
-from operalta.web.presentation import form_errors, go_to, page
-from operalta.web.problems import status_of
+from operalta.web.presentation import go_to, page
 
 router = APIRouter()
 
@@ -89,11 +87,7 @@ async def _routes_page(entry: CompanyEntry, refusal: Refusal | None) -> HTMLResp
             ],
             "gone": found.gone,
         }
-        errors = form_errors(refusal) if refusal else []
-        status = status_of(refusal) if refusal else HTTPStatus.OK
-        return await page(
-            entry.request, scope, "pages/model_routes.html", context, nav="company", errors=errors, status=status
-        )
+        return await page(entry.request, scope, "pages/model_routes.html", context, nav="company", refusal=refusal)
 
 
 def _route(view: RouteView) -> dict[str, object]:

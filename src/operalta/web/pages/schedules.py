@@ -21,8 +21,7 @@ from operalta.db.scope import Scope
 from operalta.guard import rules
 from operalta.kernel.errors import InvalidInput, NotFound, Refusal, TooLarge
 from operalta.web.entry import CompanyEntry, InCompany
-from operalta.web.presentation import form_errors, go_to, page
-from operalta.web.problems import status_of
+from operalta.web.presentation import go_to, page
 
 router = APIRouter(prefix="/c/{company}/schedules")
 
@@ -199,8 +198,7 @@ async def _form(
         "pages/schedule.html",
         context,
         nav="agents",
-        errors=form_errors(refusal) if refusal else (),
-        **({"status": status_of(refusal)} if refusal else {}),
+        refusal=refusal,
     )
 
 

@@ -4,7 +4,6 @@ All three are one page with a `purpose`. Passkeys are proved by script through t
 """
 
 from collections.abc import Sequence
-from http import HTTPStatus
 from typing import Annotated, Any, Protocol
 from uuid import UUID
 
@@ -27,8 +26,7 @@ from operalta.web.entry import ForPeople, ForVisitors, PersonEntry, VisitorEntry
 from operalta.web.pages.entrance import keep_session
 from operalta.web.pages.links import address_of
 from operalta.web.pages.sent_code import sent_code
-from operalta.web.presentation import bare_page, form_errors, go_to, page, safe_next
-from operalta.web.problems import status_of
+from operalta.web.presentation import bare_page, go_to, page, safe_next
 
 router = APIRouter()
 
@@ -225,15 +223,14 @@ async def _page(entry: VisitorEntry, asked: Asked, refusal: Refusal | None) -> R
         "code": asked.code,
         "sent": sent_code(asked.sent, refusal),
     }
-    errors, status = (form_errors(refusal), status_of(refusal)) if refusal else ([], HTTPStatus.OK)
     if isinstance(refusal, TooManyRequests):
         entry.request.state.limit = refusal.decision
     if asked.purpose is not Purpose.STEP_UP:
-        return bare_page(entry.request, "pages/second_factor.html", context, errors=errors, status=status)
+        return bare_page(entry.request, "pages/second_factor.html", context, refusal=refusal)
     if entry.claims is None:
         raise NotSignedIn
     async with open_person_scope(entry.services.web, entry.claims.session_secret, entry.origin) as scope:
-        return await page(entry.request, scope, "pages/second_factor.html", context, errors=errors, status=status)
+        return await page(entry.request, scope, "pages/second_factor.html", context, refusal=refusal)
 
 
 def _offered(ways: Sequence[Way], asked: Asked) -> list[dict[str, Any]]:

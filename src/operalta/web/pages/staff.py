@@ -12,8 +12,7 @@ from operalta.kernel.errors import InvalidInput, Refusal
 from operalta.tenancy import staff
 from operalta.tenancy.errors import CannotVisit
 from operalta.web.entry import ForPeople, PersonEntry
-from operalta.web.presentation import form_errors, go_to, page
-from operalta.web.problems import status_of
+from operalta.web.presentation import go_to, page
 
 router = APIRouter()
 
@@ -60,16 +59,13 @@ async def _page(entry: PersonEntry, form: dict[str, str], refusal: Refusal | Non
             "visits": await staff.own_visits(scope),
             "form": form,
         }
-        if refusal is None:
-            return await page(entry.request, scope, "pages/staff.html", context, nav="staff")
         return await page(
             entry.request,
             scope,
             "pages/staff.html",
             context,
             nav="staff",
-            errors=form_errors(refusal),
-            status=status_of(refusal),
+            refusal=refusal,
         )
 
 

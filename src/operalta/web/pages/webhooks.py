@@ -18,8 +18,7 @@ from operalta.vault.webhooks.inbound.rules import SCHEME_LABELS
 from operalta.vault.webhooks.rules import EVENT_LABELS, DeliveryStatus, SecretOnce
 from operalta.vault.webhooks.signatures import Scheme
 from operalta.web.entry import CompanyEntry, InCompany
-from operalta.web.presentation import form_errors, go_to, page
-from operalta.web.problems import status_of
+from operalta.web.presentation import go_to, page
 
 router = APIRouter(prefix="/c/{company}/webhooks")
 
@@ -135,8 +134,7 @@ async def show_all(
             "pages/webhooks.html",
             context,
             nav="integrations",
-            errors=form_errors(refusal) if refusal else (),
-            **({"status": status_of(refusal)} if refusal else {}),
+            refusal=refusal,
         )
 
 
@@ -190,8 +188,7 @@ async def _one(
             "pages/webhook.html",
             context,
             nav="integrations",
-            errors=form_errors(refusal) if refusal else (),
-            **({"status": status_of(refusal)} if refusal else {}),
+            refusal=refusal,
         )
 
 

@@ -16,8 +16,7 @@ from operalta.vault.webhooks.inbound import hooks
 from operalta.vault.webhooks.inbound.rules import HOOK_PATH, MAKES_OWN_SECRET, SCHEME_LABELS, HookOnce, Message
 from operalta.web.entry import CompanyEntry, InCompany
 from operalta.web.pages.webhooks import OVERLAPS, hours_of, scheme_of, show_all
-from operalta.web.presentation import form_errors, go_to, page
-from operalta.web.problems import status_of
+from operalta.web.presentation import go_to, page
 
 router = APIRouter(prefix="/c/{company}/inbound-hooks")
 
@@ -102,8 +101,7 @@ async def _one(entry: CompanyEntry, hook_id: UUID, start: int, refusal: Refusal 
             "pages/inbound_hook.html",
             context,
             nav="integrations",
-            errors=form_errors(refusal) if refusal else (),
-            **({"status": status_of(refusal)} if refusal else {}),
+            refusal=refusal,
         )
 
 
