@@ -5,8 +5,8 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -84,13 +84,37 @@ class Servers:
     settings: Settings
     postgres: EmbeddedPostgres
     valkey: EmbeddedValkey
+    _idle: list[psycopg.Connection[DictRow]] = field(default_factory=list[psycopg.Connection[DictRow]])
 
-    def as_owner(self) -> psycopg.Connection[dict[str, Any]]:
-        """A connection of the database's owner, for arranging and for looking: rows of all companies."""
+    @contextmanager
+    def as_owner(self) -> Generator[psycopg.Connection[DictRow]]:
+        """Lend a connection of the database's owner, for arranging and for looking: rows of all companies.
+
+        Connections are kept: making one takes longer than most of what is done with it.
+        """
+        connection = self._kept() or self._new()
+        try:
+            yield connection
+        finally:
+            with suppress(psycopg.Error):
+                connection.rollback()
+                connection.autocommit = True
+                connection.execute("DISCARD ALL")
+                self._idle.append(connection)
+
+    def _kept(self) -> psycopg.Connection[DictRow] | None:
+        """Return a connection that is still good, as none is once its server was stopped."""
+        while self._idle:
+            connection = self._idle.pop()
+            with suppress(psycopg.Error):
+                connection.execute("SELECT")
+                return connection
+        return None
+
+    def _new(self) -> psycopg.Connection[DictRow]:
         dsn = self.settings.database_dsn(DatabaseRole.OWNER)
-        connection = psycopg.Connection[DictRow].connect(dsn, row_factory=dict_row)
-        connection.autocommit = True
-        return connection
+        # Prepared statements would be forgotten with DISCARD ALL, so none are made.
+        return psycopg.Connection[DictRow].connect(dsn, row_factory=dict_row, autocommit=True, prepare_threshold=None)
 
 
 @pytest.fixture(scope="session")
@@ -134,8 +158,10 @@ class Pools:
     job: Pool
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 async def pools(servers: Servers) -> AsyncGenerator[Pools]:
+    """Pools that all tests of a process share, and with them one event loop: each connection is dear, and goes back
+    clean."""
     made = {
         role: LazyPool(
             role, servers.settings.database_dsn(role), 6, search_path="jobs" if role is DatabaseRole.DISPATCH else None
