@@ -126,6 +126,10 @@ def servers() -> Generator[Servers]:
     make_missing_secrets(settings)
     postgres, valkey = EmbeddedPostgres(settings), EmbeddedValkey(settings)
     try:
+        postgres.initialise()
+        with (postgres.data / "postgresql.conf").open("a") as configuration:
+            # What survives a crash of the machine is no matter of these tests.
+            configuration.write("fsync = off\n")
         postgres.start()
         valkey.start()
         postgres.make_database()
