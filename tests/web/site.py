@@ -201,7 +201,14 @@ def serving(servers: Servers, **changes: object) -> Generator[Site]:
         settings = servers.settings.model_copy(update={"port": port, "bcrypt_cost": 4, **changes})
         application = build(settings)
         config = uvicorn.Config(
-            application, loop="uvloop", http="httptools", log_config=None, access_log=False, server_header=False
+            application,
+            loop="uvloop",
+            http="httptools",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            # A stream that a test walked away from has nobody to wait for.
+            timeout_graceful_shutdown=1,
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
