@@ -1,10 +1,12 @@
 """The API's document and its interactive form: Swagger UI from its package, under a content policy of its own page."""
 
+import json
+from functools import cache
 from importlib import resources
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, Response
 
 _PARTS = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript"}
 _PAGE = """<!doctype html>
@@ -27,9 +29,14 @@ def document(application: FastAPI) -> dict[str, object]:
 def install(application: FastAPI) -> None:
     """Add the document and its page."""
 
+    # Anybody may ask for it, and to write it takes about a second in which nobody else is answered.
+    @cache
+    def written() -> bytes:
+        return json.dumps(document(application), ensure_ascii=False, separators=(",", ":")).encode()
+
     @application.get("/api/openapi.json", include_in_schema=False)
-    async def openapi() -> JSONResponse:  # pyright: ignore[reportUnusedFunction] - the application keeps it
-        return JSONResponse(document(application))
+    async def openapi() -> Response:  # pyright: ignore[reportUnusedFunction] - the application keeps it
+        return Response(written(), media_type="application/json")
 
     @application.get("/api/docs", include_in_schema=False)
     async def page() -> HTMLResponse:  # pyright: ignore[reportUnusedFunction] - as above
