@@ -105,10 +105,10 @@ def test_a_route_that_declares_less_is_found(site: Site, weakening: str) -> None
     fits, weaken, fault = WEAKENINGS[weakening]
     walked = declarations.routes(site.application)
     tried = 0
-    for number, route in enumerate(walked):
+    for route in walked:
         if route.name not in OPEN and fits(route):
             weak = weaken(route)
-            found = find_gaps([*walked[:number], weak, *walked[number + 1 :]])
+            found = find_gaps([weak])
             assert [gap for gap in found if gap.place == weak.name and fault in gap.fault], route.name
             tried += 1
     assert tried > (1 if weakening == KEYS_ALONE else 20)
