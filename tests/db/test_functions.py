@@ -29,6 +29,12 @@ CALLERS: Final = (
 )
 """Who calls: with every right in one company, as an agent or a key there, as staff outside, and each role as it is."""
 
+A_FEW, EVERY = 2, 1000
+"""How many ids of each kind every function is tried with."""
+
+MANY_CALLS: Final = (CALLERS[0], CALLERS[2], bare(DatabaseRole.WEB))
+"""Who may call a hundred functions: with a few ids of each kind here, and with those of every row in the soak."""
+
 LIKE_OTHERS: Final = (
     Actor("founder outside any company", DatabaseRole.WEB, AS_PERSON, Role.FOUNDER, home=OURS),
     key_run(OURS, "company key", KEY_SCOPES),
@@ -85,14 +91,17 @@ def fresh(owner: Owner) -> Generator[Estate]:
 
 @pytest.mark.proves("2.4.2", "7.2.3")
 @pytest.mark.parametrize(
-    "caller",
+    ("caller", "of_each"),
     [
-        *(pytest.param(each, id=each.name) for each in CALLERS),
-        *(pytest.param(each, id=each.name, marks=pytest.mark.soak) for each in LIKE_OTHERS),
+        *(pytest.param(each, EVERY, id=each.name) for each in CALLERS if each not in MANY_CALLS),
+        *(pytest.param(each, A_FEW, id=f"{each.name}, a few ids") for each in MANY_CALLS),
+        *(pytest.param(each, EVERY, id=each.name, marks=pytest.mark.soak) for each in (*MANY_CALLS, *LIKE_OTHERS)),
     ],
 )
-def test_no_function_reaches_another_company(caller: Actor, servers: Servers, owner: Owner, fresh: Estate) -> None:
-    found = _reached(caller, servers, owner, fresh)
+def test_no_function_reaches_another_company(
+    caller: Actor, of_each: int, servers: Servers, owner: Owner, fresh: Estate
+) -> None:
+    found = _reached(caller, of_each, servers, owner, fresh)
     role = _listed_as(caller)
     listed = {each for each in LISTED if each[0] == role}
     assert {each: told for each, told in found.items() if each not in listed} == {}
@@ -105,10 +114,12 @@ def _listed_as(caller: Actor) -> str:
     return caller.database_role.removeprefix("operalta_")
 
 
-def _reached(caller: Actor, servers: Servers, owner: Owner, estate: Estate) -> dict[tuple[str, str, str], object]:
+def _reached(
+    caller: Actor, of_each: int, servers: Servers, owner: Owner, estate: Estate
+) -> dict[tuple[str, str, str], object]:
     """Call every function and return what it told of the other company, or changed there."""
     theirs, role = estate.company(THEIRS), _listed_as(caller)
-    ids = ids_of(owner, theirs)
+    ids = ids_of(owner, theirs, of_each)
     assert len(ids) > 60
     found: dict[tuple[str, str, str], object] = {}
     with psycopg.connect(servers.settings.database_dsn(caller.database_role)) as connection:
