@@ -112,7 +112,7 @@ def what_is_made_is_on(stage: Stage) -> Generator[None]:
         as_owner(stage, "ALTER TABLE credentials.integrations ALTER COLUMN is_on SET DEFAULT false")
 
 
-@saboteur("6.5.1", spares=("5.4.1", "5.4.3", "5.5.3"))
+@saboteur("6.5.1", spares=("5.4.1", "5.4.3", "5.5.3"), soak=True)
 def pages_are_told_who_asks(stage: Stage) -> Generator[None]:
     patch = """
 from operalta.sandbox import egress
