@@ -83,7 +83,10 @@ def _last(address: str | None) -> str:
 
 
 # The gallery looks at every page in the light.
-@pytest.mark.parametrize("appearance", [pytest.param("light", marks=pytest.mark.soak), "dark"])
+APPEARANCES = pytest.mark.parametrize("appearance", [pytest.param("light", marks=pytest.mark.soak), "dark"])
+
+
+@APPEARANCES
 def test_every_page_of_a_founder_passes_axe(browser: Browser, founder: Founder, appearance: str) -> None:
     ada, addresses, state = founder
     # The checker is a script of ours only here: the policy, which refuses it, is watched in another test.
@@ -92,7 +95,7 @@ def test_every_page_of_a_founder_passes_axe(browser: Browser, founder: Founder, 
         assert [fault for address in addresses for fault in _faults(eyes, address)] == []
 
 
-@pytest.mark.parametrize("appearance", ["light", "dark"])
+@APPEARANCES
 def test_every_page_of_a_visitor_passes_axe(browser: Browser, place: Place, appearance: str) -> None:
     base_url = place.deployment.base_url
     with person(browser, base_url, with_policy=False) as eyes:
