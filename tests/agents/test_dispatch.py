@@ -4,15 +4,19 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from uuid import UUID
 
 import pytest
 
+from operalta.agents import journal, runner
 from operalta.agents.approvals import service as approvals
-from operalta.db.errors import ClaimLost
-from operalta.db.scope import open_run_scope
+from operalta.agents.dispatch import Claim, Dispatcher
+from operalta.db.errors import ClaimLost, DatabaseOutOfReach
+from operalta.db.pools import Connection, Pool
+from operalta.db.scope import Scope, open_run_scope
+from operalta.settings import DatabaseRole
 from tests.agents.conftest import Deaths, Desk, Office, Turn, WorkerDied, calling, scripted
 from tests.conftest import Member, Servers, World
 from tests.sandbox.staging import LoopbackServer
@@ -138,14 +142,21 @@ async def test_a_worker_that_comes_back_late_writes_nothing_more(desk: Desk, off
         return "Finished by another."
 
     async def overtaken(number: int) -> Turn:
-        desk.lapse(posted.run_id)
+        # No heartbeat can prolong a claim without a digest.
+        desk.rows(
+            "UPDATE agents.runs SET claim_digest = NULL, claim_expires_at = now() - interval '2 seconds' WHERE id = %s",
+            posted.run_id,
+        )
         desk.model = scripted(other)
-        await desk.work(posted.run_id)
+        others.append(asyncio.create_task(desk.work(posted.run_id)))
+        await asyncio.shield(others[0])
         return await slow(number)
 
+    others: list[asyncio.Task[None]] = []
     desk.model = scripted(overtaken)
     posted = await desk.write(office.founder, "/decide Late")
     await desk.work(posted.run_id)
+    await others[0]
     assert desk.answers(posted.run_id) == ["Finished by another."]
     assert desk.records(office.founder) == []
 
@@ -175,3 +186,71 @@ async def test_a_runs_scope_opens_with_its_own_secret_alone(desk: Desk, office: 
                     pass
         async with open_run_scope(desk.pools.worker, mine.run_id, claim.secret) as scope:
             assert scope.actor.person_id == office.founder.person_id
+
+
+async def test_a_claim_that_is_let_go_is_not_kept_where_the_cancellation_was_lost(desk: Desk, office: Office) -> None:
+    """A driver whose connection dies in that moment tells of the connection alone."""
+    posted = await desk.write(office.founder, "/help")
+    keeping = asyncio.Event()
+
+    class Dying(Pool):
+        @asynccontextmanager
+        async def acquire(self) -> AsyncGenerator[Connection]:
+            async with desk.pools.dispatch.acquire() as connection:
+                yield connection
+            keeping.set()
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                raise DatabaseOutOfReach from None
+
+    dying = Dying(DatabaseRole.DISPATCH, "", 1)
+    held = Dispatcher(desk.pools.dispatch)
+    async with asyncio.timeout(30), held.claimed(posted.run_id) as claim:
+        assert claim is not None
+        object.__setattr__(held, "_pool", dying)
+        await keeping.wait()
+        object.__setattr__(held, "_pool", desk.pools.dispatch)
+    assert claim.over
+
+
+async def test_a_worker_that_lost_the_database_goes_on_by_itself(
+    desk: Desk, office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "OUTAGE_PAUSE_SECONDS", 0.0)
+    real, seen = journal.run_scope, 0
+
+    @asynccontextmanager
+    async def shaky(pool: Pool, claim: Claim) -> AsyncGenerator[Scope]:
+        nonlocal seen
+        seen += 1
+        if seen in {4, 6, 7}:
+            raise DatabaseOutOfReach
+        async with real(pool, claim) as scope:
+            yield scope
+
+    monkeypatch.setattr(journal, "run_scope", shaky)
+    monkeypatch.setattr(runner, "run_scope", shaky)
+    posted = await desk.say(office.founder, "/decide Yearly billing | Fewer invoices.")
+    assert seen > 8
+    assert desk.status(posted.run_id) == "finished"
+    assert "run_recovered" in desk.kinds(posted.run_id)
+    assert len(desk.records(office.founder)) == 1
+    assert desk.rows("SELECT attempts FROM agents.runs WHERE id = %s", posted.run_id) == [{"attempts": 1}]
+
+
+async def test_a_worker_that_lost_its_run_in_an_outage_leaves_it_alone(
+    desk: Desk, office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "OUTAGE_PAUSE_SECONDS", 0.0)
+
+    async def overtaken(_: int) -> Turn:
+        desk.rows("UPDATE agents.runs SET claim_digest = sha256('another worker') WHERE id = %s", posted.run_id)
+        desk.model = calling()
+        raise DatabaseOutOfReach
+
+    desk.model = scripted(overtaken)
+    posted = await desk.write(office.founder, "/decide Yearly billing | Fewer invoices.")
+    await desk.work(posted.run_id)
+    assert desk.status(posted.run_id) == "running"
+    assert desk.kinds(posted.run_id) == ["run_started", "context_gathered"]

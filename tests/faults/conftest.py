@@ -1,8 +1,10 @@
 """Servers of their own, to be stopped, frozen and killed, with the application served on them."""
 
+import asyncio
 import shutil
 import tempfile
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from operalta.operations.secrets import database_passwords, make_missing_secrets
 from operalta.operations.servers import EmbeddedPostgres, EmbeddedValkey
 from operalta.settings import DatabaseRole, Settings
 from tests.conftest import Servers
+from tests.sandbox.staging import LoopbackServer, answer
 from tests.web.site import Site, serving
 
 
@@ -39,3 +42,24 @@ def breakable() -> Generator[Servers]:
 def site(breakable: Servers) -> Generator[Site]:
     with serving(breakable) as started:
         yield started
+
+
+class SlowPage(LoopbackServer):
+    """Keeps each request, and answers after a moment in which whoever asks may be killed."""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            self.requests.append(await reader.readuntil(b"\r\n\r\n"))
+            await asyncio.sleep(0.4)
+            writer.write(answer(200, b"Here."))
+            await writer.drain()
+        writer.close()
+
+
+@pytest.fixture
+async def web_page() -> AsyncGenerator[LoopbackServer]:
+    staged = SlowPage()
+    server = await asyncio.start_server(staged.serve, "127.0.0.1", 0)
+    staged.port = server.sockets[0].getsockname()[1]
+    yield staged
+    server.close()

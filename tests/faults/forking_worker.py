@@ -57,11 +57,16 @@ async def _no_shell(_settings: Settings) -> tuple[ShellState, Shell | None]:
     return ShellState(available=False, reason="None is needed here."), None
 
 
+def install(port: int) -> None:
+    """Let the worker of this process have long runs, and no shell."""
+    worker.builtin_route = lambda: _route(port)
+    worker._shell = _no_shell  # pyright: ignore[reportPrivateUsage]
+
+
 def main() -> None:
     """Fork workers until the process is ended."""
     var, port = Path(sys.argv[1]), int(sys.argv[2])
-    worker.builtin_route = lambda: _route(port)
-    worker._shell = _no_shell  # pyright: ignore[reportPrivateUsage]
+    install(port)
     settings = Settings(var_dir=var, egress_exemptions=(f"127.0.0.1:{port}",))
     while True:
         child = os.fork()

@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncGenerator, Generator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import LiteralString
 from uuid import UUID
@@ -22,7 +22,7 @@ from operalta.workspace.files.file_store import FileStore
 from tests.agents.conftest import Desk
 from tests.conftest import Member, Pools, Servers, World
 from tests.faults.forking_worker import STEPS, calls_of
-from tests.sandbox.staging import LoopbackServer, answer
+from tests.sandbox.staging import LoopbackServer
 
 KILLS, AT_ONCE, WORKERS = 200, 8, 2
 OPEN: LiteralString = "SELECT id FROM agents.runs WHERE company_id = %s AND finished_at IS NULL"
@@ -40,27 +40,6 @@ UNANSWERED: LiteralString = """
 UNUSED: LiteralString = """
     SELECT tool, decision FROM agents.approvals WHERE company_id = %s AND (decision <> 'once' OR consumed_at IS NULL)
 """
-
-
-class SlowPage(LoopbackServer):
-    """Keeps each request, and answers after a moment in which whoever asks may be killed."""
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
-            self.requests.append(await reader.readuntil(b"\r\n\r\n"))
-            await asyncio.sleep(0.4)
-            writer.write(answer(200, b"Here."))
-            await writer.drain()
-        writer.close()
-
-
-@pytest.fixture
-async def web_page() -> AsyncGenerator[LoopbackServer]:
-    staged = SlowPage()
-    server = await asyncio.start_server(staged.serve, "127.0.0.1", 0)
-    staged.port = server.sockets[0].getsockname()[1]
-    yield staged
-    server.close()
 
 
 @contextmanager

@@ -14,6 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from operalta.operations import supervisor
+from operalta.operations.servers import ServerFailed
+from operalta.operations.supervisor import Supervisor
+from operalta.settings import Settings
+
 pytestmark = pytest.mark.xdist_group("up")
 PATIENCE_SECONDS = 120
 
@@ -194,3 +199,29 @@ def test_a_setting_that_cannot_be_used_is_named(var: Path) -> None:
     assert up.wait_for_end() == 1
     assert "OPERALTA_SIGN_UP" in up.said()
     assert "Traceback" not in up.said()
+
+
+def test_a_server_that_does_not_start_at_once_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    watching = Supervisor(Settings(), said.append)
+
+    class Reluctant:
+        name, is_running, tries = "postgresql", False, 0
+
+        def start(self) -> None:
+            self.tries += 1
+            if self.tries < 3:
+                raise ServerFailed("PostgreSQL did not start")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    server = Reluctant()
+    monkeypatch.setattr(watching, "_postgres", server)
+    monkeypatch.setattr(watching, "_valkey", None)
+    monkeypatch.setattr(supervisor, "FAILED_START_PAUSE_SECONDS", 0.0)
+    before = signal.signal(signal.SIGTERM, watching._ask_to_stop)  # pyright: ignore[reportPrivateUsage]
+    try:
+        watching._watch()  # pyright: ignore[reportPrivateUsage]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert server.tries == 3
+    assert said.count("PostgreSQL did not start") == 2

@@ -24,12 +24,16 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Claim:
-    """A claim that is held. `stop` is set when the person wants the run to stop, `lost` when the claim is gone."""
+    """A claim that is held. `stop` is set when the person wants the run to stop, `lost` when the claim is gone.
+
+    `over`: whoever held it has let it go, and it is not to be kept any longer.
+    """
 
     run_id: UUID
     secret: str
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     lost: asyncio.Event = field(default_factory=asyncio.Event)
+    over: bool = False
 
 
 class Dispatcher:
@@ -52,9 +56,10 @@ class Dispatcher:
         try:
             yield claim
         finally:
+            # A driver whose connection dies in the moment of the cancellation can lose it and tell of the connection.
+            claim.over = True
             beat.cancel()
-            with suppress(asyncio.CancelledError):
-                await beat
+            await asyncio.wait({beat})
         # Only what came to its end or waits is given back. After a fault the claim lapses, and that is what the
         # rescue looks for.
         with suppress(DatabaseOutOfReach):
@@ -83,7 +88,7 @@ class Dispatcher:
         return rescued
 
     async def _keep(self, claim: Claim) -> None:
-        while True:
+        while not claim.over:
             try:
                 async with self._pool.acquire() as connection:
                     held, stop = await store.keep_claim(connection, claim.run_id, claim.secret)

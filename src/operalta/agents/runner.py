@@ -5,6 +5,7 @@ event. How a single call is settled stands in `settlement`.
 """
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -46,6 +47,13 @@ LONGEST_ANSWER = 20_000
 MOST_ATTEMPTS = 100
 """How often a run is taken up, by workers that died and after approvals, before it is given up."""
 SHOWN_TRIES = 3
+MOST_OUTAGES = 10
+"""How often one worker goes on with a run by itself after the database was away; then the queue tries it later."""
+
+OUTAGE_PAUSE_SECONDS = 1.0
+OUTAGE_LOOKS = 20
+"""How often a worker that lost the database looks for it, each time waiting for a connection as well."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -66,7 +74,8 @@ class Runner:
         async with self.dispatcher.claimed(run_id) as claim:
             if claim is None:
                 return
-            for _ in range(2):
+            lost = outages = 0
+            while lost < 2:  # noqa: PLR2004 - the second time it was no accident
                 try:
                     await self._attempt(claim)
                 except ClaimLost:
@@ -74,9 +83,27 @@ class Runner:
                         return
                     # The claim is ours. Either it was kept too late, and the next try finds the run where it stands,
                     # or its person may no longer work here, and it is given up.
+                    lost += 1
+                except (DatabaseOutOfReach, psycopg.OperationalError):
+                    outages += 1
+                    if outages > MOST_OUTAGES:
+                        raise
+                    if not await self._held_after_an_outage(claim):
+                        return
                 else:
                     return
             await self.dispatcher.abandon(claim, "The person it worked for may no longer work here.")
+
+    async def _held_after_an_outage(self, claim: Claim) -> bool:
+        """Wait for the database, and tell whether the run is still ours. Raise DatabaseOutOfReach where it stays away.
+
+        Whoever let the claim lapse instead would keep the person waiting for longer than most outages last.
+        """
+        for _ in range(OUTAGE_LOOKS):
+            await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
+            with suppress(DatabaseOutOfReach):
+                return await self.dispatcher.renew(claim)
+        raise DatabaseOutOfReach
 
     async def _attempt(self, claim: Claim) -> None:
         attempt = await self._take_up(claim)

@@ -93,6 +93,11 @@ class EmbeddedPostgres:
                 raise ServerFailed(f"PostgreSQL did not start in {START_SECONDS} s: see {self.log}")
             time.sleep(0.05)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether its process lives."""
+        return self.process is not None and self.process.poll() is None
+
     def answers(self) -> bool:
         """Tell whether the server takes connections."""
         try:
@@ -235,9 +240,14 @@ class EmbeddedValkey:
                 raise ServerFailed(f"Valkey did not start: see {self.log}")
             time.sleep(0.02)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether its process lives."""
+        return self.process is not None and self.process.poll() is None
+
     def answers(self) -> bool:
         """Tell whether its process lives and its socket is there."""
-        return self.process is not None and self.process.poll() is None and self.socket.exists()
+        return self.is_running and self.socket.exists()
 
     def stop(self) -> None:
         """Stop the server, its state written."""

@@ -29,6 +29,7 @@ from operalta.operations.servers import (
 from operalta.settings import Settings
 
 GRACE_SECONDS = 10
+FAILED_START_PAUSE_SECONDS = 2.0
 _LONGEST_PAUSE = 30.0
 
 
@@ -158,14 +159,14 @@ class Supervisor:
         while not self._stopping:
             time.sleep(0.25)
             for server in (self._postgres, self._valkey):
-                died = server is not None and server.process is not None and server.process.poll() is not None
-                if server is not None and died and not self._stopping:
+                # One that could not be started the last time has no process, and is tried again as well.
+                if server is not None and not self._stopping and not server.is_running:
                     self._say(f"{server.name} ended; starting it again")
                     try:
                         server.start()
                     except ServerFailed as failure:
                         self._say(str(failure))
-                        time.sleep(2)
+                        time.sleep(FAILED_START_PAUSE_SECONDS)
             for part in self._parts:
                 if not self._stopping and part.revive():
                     self._say(
