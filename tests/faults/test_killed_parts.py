@@ -99,7 +99,7 @@ class House:
             "web": [self.pid("serve")],
             "postmaster": [postmaster],
             "backend": [each for each in _children(postmaster) if b"operalta_" in _command(each)],
-            "store": [each for each in _children(self.process.pid) if b"valkey.conf" in _command(each)],
+            "store": [each for each in _children(self.process.pid) if b"valkey" in _command(each)],
         }
 
     def kill(self, part: str, chance: random.Random) -> bool:
