@@ -28,8 +28,14 @@ from operalta.agents.tool_functions import MakeDoor, bound_registry
 from operalta.db.pools import Pool
 from operalta.db.scope import Origin, Scope, open_company_scope
 from operalta.sandbox.egress import EgressDoor, Record
+from operalta.sandbox.errors import ShellUnavailable
 from operalta.sandbox.files import FileLimits
 from operalta.sandbox.policies import OPEN
+from operalta.sandbox.reading.reader import DocumentReader
+from operalta.sandbox.shell.member import Member as SandboxMember
+from operalta.sandbox.shell.profile import Profile
+from operalta.sandbox.shell.rules import CommandLimits
+from operalta.sandbox.shell.runner import CommandRunner
 from operalta.sandbox.shell.state import ShellState
 from operalta.vault.integrations.calls import IntegrationCalls
 from operalta.workspace.files.file_store import FileStore
@@ -305,3 +311,35 @@ class Deaths:
             patched.setattr(journal, "run_scope", mortal)
             patched.setattr(runner, "run_scope", mortal)
             yield
+
+
+@pytest.fixture
+async def equipped(desk: Desk) -> AsyncIterator[Desk]:
+    """A desk whose worker has a shell."""
+    runner = CommandRunner(Profile(CommandLimits(seconds=20)))
+    try:
+        await (await SandboxMember.start(Profile(CommandLimits()))).end()
+    except ShellUnavailable as unavailable:
+        pytest.skip(unavailable.public_text)
+    yield replace(desk, commands=Shell(runner, DocumentReader(lambda: True)))
+    await runner.close()
+
+
+def sandboxed_sleeps() -> list[Path]:
+    """The processes of this machine that sleep for the test, as the host sees them."""
+    return [each.parent for each in Path("/proc").glob("[0-9]*/cmdline") if _sleeps(each)]
+
+
+def _sleeps(file: Path) -> bool:
+    try:
+        return file.read_bytes() == b"sleep\x007654321\x00"
+    except OSError:
+        return False
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if condition():
+            return
+        await asyncio.sleep(0.05)
+    pytest.fail("it did not come about")

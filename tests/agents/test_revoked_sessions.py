@@ -40,7 +40,7 @@ def _as_definer(desk: Desk, member: Member, query: LiteralString, *values: objec
         owner.execute(query, values)
 
 
-def _reset(desk: Desk, member: Member) -> None:
+def reset_password(desk: Desk, member: Member) -> None:
     """Set another password as the mailed link does."""
     _as_definer(desk, member, "SELECT identity.finish_reset(%s, 'test', 1, 'after')", member.person_id)
 
@@ -72,7 +72,7 @@ def _paused(desk: Desk, schedule: UUID) -> str | None:
     return desk.rows("SELECT paused_because FROM agents.schedules WHERE id = %s", schedule)[0]["paused_because"]
 
 
-@pytest.mark.parametrize("end", [_reset, _signed_out_by_the_operator, _used_twice, _ended_by_its_owner])
+@pytest.mark.parametrize("end", [reset_password, _signed_out_by_the_operator, _used_twice, _ended_by_its_owner])
 async def test_work_ends_and_schedules_pause_where_a_session_is_revoked(
     desk: Desk, office: Office, end: Callable[[Desk, Member], None]
 ) -> None:
@@ -93,7 +93,7 @@ async def test_signing_out_ends_nothing_but_a_reset_after_it_does(desk: Desk, of
     run, schedule = await desk.waiting(office.colleague), await _scheduled(desk, office.colleague)
     desk.rows(END, "signed out", office.colleague.person_id)
     assert (desk.status(run), _paused(desk, schedule)) == ("waiting_for_approval", None)
-    _reset(desk, office.colleague)
+    reset_password(desk, office.colleague)
     assert (desk.status(run), _paused(desk, schedule)) == ("failed", "session")
     async with desk.scope(_in_another_session(world, office.colleague)) as scope:
         await service.resume_schedule(scope, schedule)
@@ -149,7 +149,7 @@ async def test_a_tool_that_is_under_way_ends_with_the_session(desk: Desk, office
         assert claim is not None
         using = asyncio.create_task(unless_stopped(claim, hang()))
         await began.wait()
-        _reset(desk, office.colleague)
+        reset_password(desk, office.colleague)
         with pytest.raises(ClaimLost):
             await using
     assert desk.status(posted.run_id) == "failed"
@@ -163,7 +163,7 @@ async def test_what_a_revoked_session_began_does_not_go_on_after_a_limit(
     assert desk.rows("SELECT limit_reached FROM agents.runs WHERE id = %s", posted.run_id) == [
         {"limit_reached": "steps"}
     ]
-    _reset(desk, office.colleague)
+    reset_password(desk, office.colleague)
     async with desk.scope(_in_another_session(world, office.colleague)) as scope:
         with pytest.raises(CannotGoOn):
             await continue_run(scope, posted.run_id)

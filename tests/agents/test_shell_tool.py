@@ -1,37 +1,17 @@
 """Commands of agents: asked about, run on a copy of the files, their changes brought in under every check."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from operalta.agents import service
-from operalta.agents.shell_tool import MOST_FILES, Shell
-from operalta.sandbox.errors import ShellUnavailable
-from operalta.sandbox.reading.reader import DocumentReader
-from operalta.sandbox.shell.member import Member as SandboxMember
-from operalta.sandbox.shell.profile import Profile
-from operalta.sandbox.shell.rules import CommandLimits
-from operalta.sandbox.shell.runner import CommandRunner
+from operalta.agents.shell_tool import MOST_FILES
 from operalta.workspace.files import documents
 from operalta.workspace.files import service as files
-from tests.agents.conftest import Desk, Office, calling
+from tests.agents.conftest import Desk, Office, calling, sandboxed_sleeps, until
 from tests.conftest import Member
 from tests.sandbox.staging import LoopbackServer
-
-
-@pytest.fixture
-async def equipped(desk: Desk) -> AsyncIterator[Desk]:
-    """A desk whose worker has a shell."""
-    runner = CommandRunner(Profile(CommandLimits(seconds=20)))
-    try:
-        await (await SandboxMember.start(Profile(CommandLimits()))).end()
-    except ShellUnavailable as unavailable:
-        pytest.skip(unavailable.public_text)
-    yield replace(desk, commands=Shell(runner, DocumentReader(lambda: True)))
-    await runner.close()
 
 
 async def bring(desk: Desk, member: Member, path: str, content: bytes) -> None:
@@ -42,26 +22,6 @@ async def bring(desk: Desk, member: Member, path: str, content: bytes) -> None:
 async def text_of(desk: Desk, member: Member, path: str) -> str:
     async with desk.scope(member) as scope:
         return (await files.read_text(scope, desk.files, path)).text
-
-
-def sandboxed_sleeps() -> list[Path]:
-    """The processes of this machine that sleep for the test, as the host sees them."""
-    return [each.parent for each in Path("/proc").glob("[0-9]*/cmdline") if _sleeps(each)]
-
-
-def _sleeps(file: Path) -> bool:
-    try:
-        return file.read_bytes() == b"sleep\x007654321\x00"
-    except OSError:
-        return False
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(600):
-        if condition():
-            return
-        await asyncio.sleep(0.05)
-    pytest.fail("it did not come about")
 
 
 @pytest.fixture

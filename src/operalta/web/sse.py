@@ -20,6 +20,10 @@ from operalta.web.entry import CompanyEntry
 from operalta.web.rendering import address, safe_markdown
 
 PAUSE_SECONDS = 0.2
+QUIET_PAUSE_SECONDS = 0.6
+"""Between looks where nothing has come for `QUIET_AFTER_SECONDS`: still soon enough for rights that end."""
+
+QUIET_AFTER_SECONDS = 5.0
 KEEP_ALIVE_SECONDS = 15.0
 LONGEST_SECONDS = 1800.0
 MOST_STREAMS = 6
@@ -84,12 +88,18 @@ async def _followed(entry: CompanyEntry, run_id: UUID, after: int) -> AsyncGener
             if not told:
                 yield _end_of(run, after)
             return
-        silent = 0.0 if found else silent + PAUSE_SECONDS
+        pause = pause_after(silent)
+        silent = 0.0 if found else silent + pause
         if silent >= KEEP_ALIVE_SECONDS:
-            silent = 0.0
+            silent = QUIET_AFTER_SECONDS
             yield ": still here\n\n"
-        await asyncio.sleep(PAUSE_SECONDS)
-        lasted += PAUSE_SECONDS
+        await asyncio.sleep(pause)
+        lasted += pause
+
+
+def pause_after(silent: float) -> float:
+    """Return the seconds until the next look of a stream to which nothing has come for so many seconds."""
+    return PAUSE_SECONDS if silent < QUIET_AFTER_SECONDS else QUIET_PAUSE_SECONDS
 
 
 _open_streams: Counter[str] = Counter()
