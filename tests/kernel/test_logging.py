@@ -95,7 +95,7 @@ def test_what_is_no_secret_stays() -> None:
     assert redacted(**event) == event
 
 
-@pytest.mark.proves("7.2.1")
+@pytest.mark.proves("7.2.1", "5.6.4")
 def test_both_kinds_of_loggers_go_through_it(monkeypatch: pytest.MonkeyPatch) -> None:
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", [])
@@ -106,8 +106,16 @@ def test_both_kinds_of_loggers_go_through_it(monkeypatch: pytest.MonkeyPatch) ->
     structlog.get_logger("ours").info("opened", value=AWS)
     logging.getLogger("theirs").warning("connecting to %s", "redis://:hard@host")
     logging.getLogger("theirs").error("failed", exc_info=ValueError(AWS))
+    logging.getLogger("asyncio").error(
+        "Task exception was never retrieved\nfuture: <Task exception=ValueError('said')>"
+    )
     structlog.reset_defaults()
     lines = [json.loads(line) for line in output.getvalue().splitlines()]
-    assert [line["event"] for line in lines] == ["opened", "connecting to redis://[redacted]@host", "failed"]
+    assert [line["event"] for line in lines] == [
+        "opened",
+        "connecting to redis://[redacted]@host",
+        "failed",
+        "Task exception was never retrieved",
+    ]
     assert AWS not in output.getvalue()
     assert lines[2]["error"] == "ValueError"

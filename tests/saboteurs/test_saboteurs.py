@@ -5,11 +5,11 @@ import pytest
 from operalta.assurance.rules import Verdict
 from operalta.assurance.stage import Stage
 from operalta.assurance.verify import Report, all_probes, run_probes
-from tests.saboteurs import commands, companies, credentials, egress, files, saboteurs, second_factors, sessions
+from tests.saboteurs import agents, commands, companies, credentials, egress, files, saboteurs, second_factors, sessions
 from tests.saboteurs.saboteurs import SABOTEURS, Saboteur, at_work
 
 pytestmark = [pytest.mark.xdist_group("deployment"), pytest.mark.timeout(1200)]
-MODULES = (commands, companies, credentials, egress, files, saboteurs, second_factors, sessions)
+MODULES = (agents, commands, companies, credentials, egress, files, saboteurs, second_factors, sessions)
 PARAMETERS = [pytest.param(each, id=each.name, marks=[pytest.mark.soak] if each.soak else []) for each in SABOTEURS]
 
 

@@ -34,6 +34,7 @@ from pydantic_ai.tools import ToolDefinition
 from operalta.agents.canonical import JsonValue
 from operalta.agents.errors import HistoryUnreadable, ModelMisbehaved
 from operalta.agents.registry import ToolDeclaration, ToolResult
+from operalta.terms.registry import upholds
 
 MOST_CHARACTERS = 60_000
 LONGEST_MESSAGE = 150_000  # characters of JSON: the answer is one event
@@ -188,6 +189,7 @@ def definition_of(tool: ToolDeclaration) -> ToolDefinition:
     )
 
 
+@upholds("5.6.4")
 async def next_step(
     model: Model,
     history: Sequence[ModelMessage],
@@ -197,7 +199,8 @@ async def next_step(
     """Ask `model` once: yield the pieces of its text as they arrive and, last, exactly one ModelTurn.
 
     Raise ModelMisbehaved for an answer that is cut off, too long, or that cannot be answered call by call.
-    What the provider's client raises passes through. Closing the iterator ends the request.
+    What the provider's client raises passes through. Closing the iterator ends the request. Whatever instruments
+    models elsewhere in the process, this request leaves no span: spans carry prompts and answers.
     """
     parameters = ModelRequestParameters(function_tools=[definition_of(tool) for tool in tools])
     length = 0

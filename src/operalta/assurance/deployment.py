@@ -29,6 +29,7 @@ from pydantic import SecretStr
 from operalta.assurance.carrier import Carrier
 from operalta.assurance.elsewhere import Elsewhere
 from operalta.assurance.mailbox import Mailbox
+from operalta.assurance.model_routes import routes_file
 from operalta.assurance.name_server import NameServer
 from operalta.db.migrate import migrate
 from operalta.kernel import clock
@@ -83,6 +84,7 @@ class ThrowAway:
             sms_countries=COUNTRIES,
             egress_exemptions=self.elsewhere.exemptions,
             dns_resolver=self.names.address,
+            model_routes=self.var / "routes.toml",
             tls_certificate=self.var / "tls.pem",
             tls_key=self.var / "tls.key",
             trusted_proxies=(),
@@ -99,6 +101,7 @@ class ThrowAway:
             make_missing_secrets(self.settings)
             _write_secret(self.settings.secrets_path / "sms-token", self.carrier.token.encode())
             make_certificate(self.var / "tls.pem", self.var / "tls.key")
+            _write_secret(self.var / "routes.toml", routes_file(self.elsewhere).encode())
             for stand_in in (self.mailbox, self.carrier, self.names, self.elsewhere):
                 stand_in.start()
             self.valkey.start()
@@ -137,6 +140,11 @@ class ThrowAway:
                 env=self.environment(),
                 process_group=0,
             )
+
+    def pid(self, name: str) -> int | None:
+        """Return the process id of the web process or the worker; None where it does not run."""
+        process = self._parts.get(name)
+        return process.pid if process is not None and process.poll() is None else None
 
     def stop_part(self, name: str) -> None:
         """Stop the web process or the worker."""
@@ -191,6 +199,7 @@ class ThrowAway:
                 "OPERALTA_COMMAND_MEMORY_MIB": str(_COMMAND_MEMORY_MIB),
                 "OPERALTA_EGRESS_EXEMPTIONS": json.dumps(self.settings.egress_exemptions),
                 "OPERALTA_DNS_RESOLVER": self.names.address,
+                "OPERALTA_MODEL_ROUTES": str(self.settings.model_routes),
             }
             | dict(changes or {})
         )

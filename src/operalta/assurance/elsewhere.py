@@ -24,8 +24,10 @@ HOSTS = (*ADDRESS_HOSTS, *HOP_HOSTS, *CEILING_HOSTS)
 """The names that the deployment exempts."""
 
 LONGEST_BODY = 65_536
+LONGEST_REQUEST = 1 << 20
 _NOT_FOUND, _REDIRECT = 404, 302
 _BIND_TRIES = 20
+_LONGEST_HOLD = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Reply:
     """What is answered: status, media type, further fields, and a body that is sent `times` over.
 
     `announced` is the length that the head claims, in bytes; None claims none, and the end is where the line ends.
-    Before each time there is a pause, in seconds.
+    Before each time there is a pause, in seconds. What is `held` is answered once that is set, or after a while.
     """
 
     body: bytes = b"arrived"
@@ -43,16 +45,21 @@ class Reply:
     times: int = 1
     announced: int | None = None
     pause: float = 0.0
+    held: threading.Event | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A request that arrived: at which address, for which path, with which fields (lower case), the last of each."""
+    """A request that arrived: at which address, for which path, with which fields (lower case), the last of each.
+
+    `body` is what it carried, as far as it is read here.
+    """
 
     address: str
     method: str
     path: str
     fields: Mapping[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
 
     @property
     def host(self) -> str:
@@ -159,13 +166,15 @@ class _Conversation(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         length = self.headers.get("content-length", "0")
-        self.rfile.read(min(int(length), LONGEST_BODY) if length.isdecimal() else 0)
+        body = self.rfile.read(min(int(length), LONGEST_REQUEST) if length.isdecimal() else 0)
         fields = {name.lower(): value for name, value in self.headers.items()}
         if not isinstance(self.server, _Server):
             return
-        visit = Visit(str(self.server.server_address[0]), self.command, self.path, fields)
+        visit = Visit(str(self.server.server_address[0]), self.command, self.path, fields, body)
         reply = self.server.elsewhere.receive(visit)
         self.close_connection = True
+        if reply.held is not None:
+            reply.held.wait(_LONGEST_HOLD)
         self.send_response(reply.status)
         if reply.kind:
             self.send_header("Content-Type", reply.kind)

@@ -230,10 +230,15 @@ class Stage:
         """An investor."""
         return self._whole.other
 
-    def browser(self) -> Browser:
-        """Return a browser nobody is signed in in, at an address that nobody has called from."""
+    def browser(self, port: int | None = None) -> Browser:
+        """Return a browser nobody is signed in in, at an address that nobody has called from.
+
+        It looks at the web process, or at what listens on another `port` of the deployment.
+        """
         number = next(self._addresses)
-        return Browser(self.base_url, self._tls, f"127.{number // 62_500 + 1}.{number // 250 % 250}.{number % 250 + 2}")
+        own = port is None or port == self.settings.port
+        place = self.base_url if own else f"http://{self.settings.host}:{port}"
+        return Browser(place, self._tls, f"127.{number // 62_500 + 1}.{number // 250 % 250}.{number % 250 + 2}")
 
     async def new_person(self, name: str, password: str | None = None) -> Person:
         """Open an account by its mailed link and sign in."""

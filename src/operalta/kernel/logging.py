@@ -42,6 +42,7 @@ def configure() -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _with_exception_name,
+        _without_what_asyncio_quotes,
         redact,
     ]
     structlog.configure(
@@ -108,4 +109,13 @@ def _with_exception_name(_logger: object, _method: str, event: MutableMapping[st
         raised = sys.exc_info()[1]
     if isinstance(raised, BaseException):
         event["error"] = type(raised).__name__
+    return event
+
+
+def _without_what_asyncio_quotes(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Keep the first line of what asyncio says: the others quote tasks and exceptions with their values."""
+    if event.get("logger") == "asyncio":
+        event["event"] = str(event.get("event", "")).partition("\n")[0]
     return event

@@ -141,6 +141,8 @@ class EmbeddedPostgres:
             # Statements and parameters hold what people wrote: they stay out of the log (clause 7.3.3).
             "log_min_error_statement": "panic",
             "log_parameter_max_length_on_error": "0",
+            # So do the details of an error: a row that fails, a place in a JSON text.
+            "log_error_verbosity": "terse",
             "idle_in_transaction_session_timeout": "60000",
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]

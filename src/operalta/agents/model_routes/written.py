@@ -77,7 +77,10 @@ class WrittenApproval(BaseModel):
 
 
 class WrittenRoute(BaseModel):
-    """A route as it stands in the file. `local` opens its very host and port inside, for this route alone."""
+    """A route as it stands in the file. `local` opens its very host and port inside, for this route alone.
+
+    `invocation_logging` is off and stays off: it can be stated, and nothing here could switch it on.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -94,6 +97,7 @@ class WrittenRoute(BaseModel):
     most_output: Annotated[int, Field(ge=1, le=200_000)] = 4096
     seconds: Annotated[float, Field(ge=1, le=MODELS.seconds)] = MODELS.seconds
     fall_back: Text | None = None
+    invocation_logging: bool = False
     approval: WrittenApproval | None = None
 
     @property
@@ -115,6 +119,13 @@ class WrittenRoute(BaseModel):
             raise ValueError("base_url is no address that can be used") from None
         if there.query or (there.scheme != "https" and not self.local):
             raise ValueError("base_url begins with https:// and has no query; http:// takes local = true")
+        return self
+
+    @model_validator(mode="after")
+    @upholds("5.6.4")
+    def _logs_nothing_that_is_said(self) -> Self:
+        if self.invocation_logging:
+            raise ValueError("invocation_logging = true: prompts and answers go into no log here; take the line out")
         return self
 
 

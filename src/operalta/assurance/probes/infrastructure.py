@@ -33,7 +33,7 @@ async def data_tier_is_closed(context: ProbeContext) -> Observations:
     for name, process in (("database", stage.deployment.postgres.process), ("store", stage.deployment.valkey.process)):
         if not seen.expect(f"the {name} runs", process is not None) or process is None:
             continue
-        ports = await asyncio.to_thread(_network_listeners, process.pid)
+        ports = await asyncio.to_thread(network_listeners, process.pid)
         seen.expect(f"the {name} listens on no network address", not ports, "; ".join(ports) or "sockets only")
     folder = stage.settings.socket_path
     closed = stat.S_IMODE(stage.deployment.var.stat().st_mode) & 0o077 == 0
@@ -113,7 +113,7 @@ async def production_is_apart(context: ProbeContext) -> Observations:
     return seen
 
 
-def _network_listeners(pid: int) -> list[str]:
+def network_listeners(pid: int) -> list[str]:
     """Return the network addresses that a process and its children listen on."""
     inodes = {
         found[1]

@@ -24,19 +24,27 @@ async def password_hashes(connection: Probed) -> list[Row]:
 
 async def search_all_tables(connection: Probed, patterns: Sequence[str]) -> tuple[int, int]:
     """Return how many rows all tables have, and how many of them have a text that fits one of the expressions."""
+    rows, hits = await search_each_table(connection, patterns)
+    return rows, sum(hits.values())
+
+
+async def search_each_table(connection: Probed, patterns: Sequence[str]) -> tuple[int, dict[str, int]]:
+    """Return how many rows all tables have, and the tables that hold such a text, with how many rows do."""
     cursor = await connection.execute(
         "SELECT space.nspname, class.relname FROM pg_catalog.pg_class AS class"
         " JOIN pg_catalog.pg_namespace AS space ON space.oid = class.relnamespace"
         " WHERE class.relkind IN ('r', 'p') AND space.nspname NOT IN ('pg_catalog', 'information_schema')"
     )
     rows: int = 0
-    hits: int = 0
+    hits: dict[str, int] = {}
     for table in await cursor.fetchall():
         query = sql.SQL(
             "SELECT count(*) AS rows, count(*) FILTER (WHERE looked::text ~ ANY (%s::text[])) AS hits FROM {} AS looked"
         ).format(sql.Identifier(table["nspname"], table["relname"]))
         found = await only(await connection.execute(query, (list(patterns),)))
-        rows, hits = rows + found["rows"], hits + found["hits"]
+        rows += found["rows"]
+        if found["hits"]:
+            hits[f"{table['nspname']}.{table['relname']}"] = found["hits"]
     return rows, hits
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from operalta.assurance.elsewhere import GOOD, Reply, Visit
 from operalta.assurance.probes import store
-from operalta.assurance.probes.agents import approval_id, until_over
+from operalta.assurance.probes.agents.asking import approval_id, until_over
 from operalta.assurance.probes.credentials.ground import House, inside, make_house, required
 from operalta.assurance.probes.egress.surfaces import surfaces
 from operalta.assurance.registry import ProbeContext, probe

@@ -1,6 +1,4 @@
-"""How agents are observed: through the chat, as people meet them."""
-
-import secrets
+"""How it is observed that agents ask: through the chat, as people meet them."""
 
 from operalta.agents.company_tools import company_registry
 from operalta.agents.decision_context import DecisionContext, Outcome, ToolSettings
@@ -12,45 +10,6 @@ from operalta.assurance.registry import ProbeContext, probe
 from operalta.assurance.rules import Observations
 from operalta.assurance.stage import API, OVER, Company, Person, Run, Stage, staged
 from operalta.settings import DatabaseRole
-
-
-@probe("5.1.1")
-async def context_stays_inside(context: ProbeContext) -> Observations:
-    """Plant canaries elsewhere, ask for them, and search everything that went into the run."""
-    stage = staged(context)
-    seen = Observations()
-    word = f"zebrafish{secrets.token_hex(4)}"
-    person, colleague = stage.founder, stage.regulars[0]
-    company = await stage.found(person, "Asking Company", "startup")
-    await stage.invite(person, company, colleague, "advisor")
-    base = f"{API}/companies/{stage.other.slug}"
-    planted = await stage.outsider.browser.post(
-        f"{base}/memory", {"kind": "decision", "title": f"{word} foreign", "body": f"{word} is worth 5 million"}
-    )
-    seen.expect("a canary is in another company's memory", planted.status < 400, planted.status)  # noqa: PLR2004
-    await stage.say(stage.outsider, stage.other, f"/write notes/canary.md | {word} foreign file")
-    path = f"/c/{company.slug}/chat"
-    private = await colleague.browser.post_form(
-        path, {"text": f"{word} private thought", "private": "yes"}, accept="application/json"
-    )
-    await stage.follow(colleague, private.json()["events_url"])
-    await person.browser.post(
-        f"{API}/companies/{company.slug}/memory", {"kind": "decision", "title": f"{word} our own", "body": "ours"}
-    )
-    runs = [
-        await stage.say(person, company, text)
-        for text in (f"What is {word} worth?", f"/find {word}", f"/search {word}", f"What did we say about {word}?")
-    ]
-    told = [str(event["body"]) for run in runs for event in run.events]
-    seen.expect("what is the company's own is found", any(f"{word} our own" in text for text in told), len(told))
-    foreign = [text for text in told if f"{word} foreign" in text or "5 million" in text]
-    seen.expect("nothing of another company is in any step", not foreign, len(foreign))
-    secret = [text for text in told if "private thought" in text]
-    seen.expect("nothing of a colleague's private conversation is", not secret, len(secret))
-    async with stage.connect(DatabaseRole.OWNER) as connection:
-        steps, hits = await store.run_events_holding(connection, company.id, f"{word} foreign")
-    seen.expect("nor in what the database keeps of the runs", steps > 0 and hits == 0, f"{steps} steps")
-    return seen
 
 
 @probe("5.5.1")
