@@ -3,15 +3,17 @@
 import asyncio
 import contextlib
 import sys
+import time
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
-from operalta.assurance.deployment import WEB, WORKER, ThrowAway
+from operalta.assurance.deployment import START_SECONDS, WEB, WORKER, ThrowAway
 from operalta.assurance.stage import Stage
 
 ROOT = Path(__file__).resolve().parents[2]
+_READY = b"the worker is ready"
 _stages: list[Stage] = []
 
 
@@ -39,9 +41,16 @@ def patched(stage: Stage, part: str, patch: str) -> Generator[None]:
 
 
 def _exchange(stage: Stage, part: str, command: list[str] | None) -> None:
-    stage.deployment.stop_part(part)
-    stage.deployment.start_part(part, command)
-    stage.deployment.wait_until_ready()
+    deployment = stage.deployment
+    deployment.stop_part(part)
+    written = deployment.log_path(part).stat().st_size
+    deployment.start_part(part, command)
+    deployment.wait_until_ready()
+    deadline = time.monotonic() + START_SECONDS
+    while part == WORKER and _READY not in deployment.log_path(part).read_bytes()[written:]:
+        # A worker answers nobody; before it says this, runs wait.
+        assert time.monotonic() < deadline, "the worker does not start"
+        time.sleep(0.1)
 
 
 __all__ = ["WEB", "WORKER", "patched", "shared_stage"]

@@ -26,6 +26,7 @@ OVER = frozenset({"answer", "run_failed", "run_stopped", "run_finished"})
 RESTS = OVER | {"approval_asked"}
 _ACCEPTED, _CREATED, _DONE = 202, 201, 204
 _AT_ONCE = 4
+_COME_BACK = 0.3
 
 
 class StageFault(Unavailable):
@@ -117,6 +118,7 @@ class Stage:
         self._tls = deployment.tls()
         self._description: dict[str, Any] | None = None
         self._furnished: Furniture | None = None
+        self._invited: dict[tuple[asyncio.AbstractEventLoop, str], asyncio.Lock] = {}
 
     @property
     def commit(self) -> str:
@@ -272,9 +274,11 @@ class Stage:
         """Bring somebody into a company by its mailed invitation."""
         body = {"email": guest.email, "role": role}
         path = f"{API}/companies/{company.slug}/invitations"
-        before = len(self.deployment.mailbox.to(guest.email))
-        _require(await inviter.browser.post(path, body), _CREATED, "invite")
-        token = await self.deployment.mailbox.wait_for_link(guest.email, "/invitations/accept", after=before)
+        # Two at a time could not be told apart by their mail.
+        async with self._invited.setdefault((asyncio.get_running_loop(), guest.email), asyncio.Lock()):
+            before = len(self.deployment.mailbox.to(guest.email))
+            _require(await inviter.browser.post(path, body), _CREATED, "invite")
+            token = await self.deployment.mailbox.wait_for_link(guest.email, "/invitations/accept", after=before)
         _require(await guest.browser.post(f"{API}/invitations/accept", {"token": token}), 200, "accept an invitation")
 
     # ── Second factors ────────────────────────────────────────────────────────────────────────────────
@@ -344,14 +348,18 @@ class Stage:
     ) -> tuple[dict[str, Any], ...]:
         """Collect a run's events until one of the kinds in `rests` comes: unless given, those on which it rests."""
         events: list[dict[str, Any]] = []
-        async with asyncio.timeout(RUN_SECONDS), person.browser.stream(events_url) as (status, lines):
-            if status != 200:  # noqa: PLR2004 - OK
-                raise StageFault(f"to follow a run was answered with {status}")
-            async for line in lines:
-                if line.startswith("data: "):
-                    events.append(json.loads(line.removeprefix("data: ")))
-                    if events[-1].get("kind") in rests:
-                        break
+        async with asyncio.timeout(RUN_SECONDS):
+            while not events:
+                async with person.browser.stream(events_url) as (status, lines):
+                    if status != 200:  # noqa: PLR2004 - OK
+                        raise StageFault(f"to follow a run was answered with {status}")
+                    async for line in lines:
+                        if line.startswith("data: "):
+                            events.append(json.loads(line.removeprefix("data: ")))
+                            if events[-1].get("kind") in rests:
+                                break
+                if not events:  # somebody who follows many runs at once is told to come back, as browsers do
+                    await asyncio.sleep(_COME_BACK)
         return tuple(events)
 
     @property
