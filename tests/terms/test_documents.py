@@ -13,7 +13,7 @@ from scripts import settings_reference
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "operalta"
-PAGES = tuple(sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]))
+PAGES = tuple(sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]))
 LONGEST_DECISION = 40
 
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")

@@ -24,12 +24,12 @@ from operalta.assurance.probes import (
 )
 
 MODULES = (
+    *agents.MODULES,
     *companies.MODULES,
     *credentials.MODULES,
     *egress.MODULES,
     *factors.MODULES,
     access,
-    agents,
     audit,
     authentication,
     commands,
