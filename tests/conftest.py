@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg.rows import DictRow, dict_row
@@ -48,6 +49,11 @@ TOOLS = (
     "integration_request",
     "integration_tool",
 )
+
+
+# No test asserts on time, and a machine that does something else for a moment is no fault in the product.
+hypothesis.settings.register_profile("operalta", deadline=None)
+hypothesis.settings.load_profile("operalta")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
