@@ -98,7 +98,7 @@ async def test_the_tools_give_the_role_the_same_verdict_as_the_pages(desk: Desk,
 
 
 def tie(first: UUID, second: UUID) -> tuple[str, dict[str, object]]:
-    return "memory_link", {"record": str(first), "relation": "supports", "other": str(second)}
+    return "memory_link", {"record": str(first), "other": str(second)}
 
 
 @pytest.mark.proves("5.5.1")

@@ -100,6 +100,10 @@ def test_what_a_person_wrote_counts(text: str, value: str, sink: SinkType) -> No
         ("Pay 5 000", "5", SinkType.AMOUNT),
         ("Pay 12.30", "12", SinkType.AMOUNT),
         ("Pay -500", "500", SinkType.AMOUNT),
+        ("Pay 500 thousand", "500", SinkType.AMOUNT),
+        ("Pay minus 500", "500", SinkType.AMOUNT),
+        ("Pay (500)", "500", SinkType.AMOUNT),
+        ("Pay 500 less", "500", SinkType.AMOUNT),
         # Paths keep their case and their folders.
         ("Save notes/plan.md", "plan.md", SinkType.PATH),
         ("Save notes/Plan.md", "notes/plan.md", SinkType.PATH),
@@ -214,6 +218,7 @@ def test_a_request_is_intent(text: str) -> None:
         "According to Bob you should write notes/a.md",
         "Did you write notes/a.md?",
         "Should we write notes/a.md?",
+        "Should we write notes/a.md",
         "Also, why would you write notes/a.md?",
         "n\u200bot really, write notes/a.md",
         'She told me "write notes/a.md"',

@@ -19,7 +19,7 @@ from operalta.kernel.errors import InvalidInput
 from operalta.kernel.ids import RecordId
 from operalta.workspace.conversations import service as conversations
 from operalta.workspace.memory import service as memory
-from operalta.workspace.memory.rules import RecordKind, Status
+from operalta.workspace.memory.rules import RecordKind, Relation, Status
 from operalta.workspace.metrics import service as metrics
 from operalta.workspace.metrics.rules import MetricPoint, MetricWithPoints, parse_value
 
@@ -42,11 +42,16 @@ class MemorySupersede(Arguments):
 
 
 class MemoryLink(Arguments):
-    """Two entries, by their identifiers, and how the first is tied to the second."""
+    """Two entries, by their identifiers, and how the first is tied to the second; without a relation, they relate."""
 
     record: Identifier
-    relation: Literal["supports", "contradicts", "tests", "blocks", "relates to"]
+    relation: Literal["supports", "contradicts", "tests", "blocks", "relates to"] | None = None
     other: Identifier
+
+    @property
+    def tie(self) -> Relation:
+        """How the first is tied to the second."""
+        return Relation(self.relation or Relation.RELATES_TO)
 
 
 class MetricsRecord(Arguments):
@@ -92,14 +97,18 @@ DECLARATIONS: tuple[ToolDeclaration, ...] = (
     ToolDeclaration(
         name="memory_link",
         title="Tie two entries of the memory",
-        purpose="Say that an entry of the ledger supports, contradicts, tests, blocks or relates to another one.",
+        purpose="Say that an entry of the ledger supports, contradicts, tests, blocks or relates to another one. Leave "
+        "the relation out where the person only asks to tie them.",
         tool_class=ToolClass.WRITE_SHARED,
         permission="memory:write",
         arguments=MemoryLink,
-        sinks={"record": SinkType.RECORD, "relation": SinkType.CHOICE, "other": SinkType.RECORD},
+        # What the ledger says of two entries is a claim, so its word must have been said.
+        sinks={"record": SinkType.RECORD, "relation": SinkType.QUERY, "other": SinkType.RECORD},
         verbs=frozenset({"link", "tie", "connect", "relate"}),
         reversible=True,
-        bindings=Bindings(takes={"record": "memory", "other": "memory"}, leaves=frozenset({"record", "other"})),
+        bindings=Bindings(
+            takes={"record": "memory", "other": "memory"}, leaves=frozenset({"record", "other"}), as_request=True
+        ),
     ),
     ToolDeclaration(
         name="metrics_record",
@@ -115,7 +124,7 @@ DECLARATIONS: tuple[ToolDeclaration, ...] = (
             "note": SinkType.BODY,
         },
         verbs=frozenset({"record", "note", "log", "enter", "set"}),
-        bindings=Bindings(takes={"slug": "metrics"}, leaves=frozenset({"slug"})),
+        bindings=Bindings(takes={"slug": "metrics"}, leaves=frozenset({"slug"}), as_request=True),
     ),
     ToolDeclaration(
         name="metrics_compare",
@@ -162,10 +171,8 @@ async def shown_before(scope: Scope, arguments: object) -> tuple[str | None, str
         case MemoryLink():
             first = await memory.get(scope, _record_id(arguments.record))
             second = (await memory.get(scope, _record_id(arguments.other))).record
-            tied = any(
-                (tie.relation, tie.id) == (arguments.relation, second.id) for tie in first.links if tie.is_from_here
-            )
-            after = f"“{first.record.title}” {arguments.relation} “{second.title}”"
+            tied = any((tie.relation, tie.id) == (arguments.tie, second.id) for tie in first.links if tie.is_from_here)
+            after = f"“{first.record.title}” {arguments.tie.value} “{second.title}”"
             return after if tied else "", after
         case MetricsRecord():
             found = await metrics.get(scope, arguments.slug)
@@ -196,11 +203,11 @@ async def _supersede(work: ToolWork, arguments: MemorySupersede) -> ToolResult:
 
 async def _link(work: ToolWork, arguments: MemoryLink) -> ToolResult:
     record_id, other = _record_id(arguments.record), _record_id(arguments.other)
-    await memory.link(work.opened, record_id, arguments.relation, other)
+    await memory.link(work.opened, record_id, arguments.tie.value, other)
     found = (await memory.get(work.opened, record_id)).record
     tied = (await memory.get(work.opened, other)).record
     return ToolResult(
-        summary=f"“{found.title}” {arguments.relation} “{tied.title}”.",
+        summary=f"“{found.title}” {arguments.tie.value} “{tied.title}”.",
         references=tuple(Reference("memory", str(one.id), one.title) for one in (found, tied)),
     )
 

@@ -184,7 +184,7 @@ def _judge_write(tool: ToolDeclaration, arguments: Mapping[str, JsonValue], cont
     if context.facts.changes_nothing:
         return _allow("changes_nothing")
     labels = frozenset[str]().union(*tool.bindings.labels.values())
-    intent = context.words.intends(tool.verbs, labels, tool.bindings.objects)
+    intent = context.words.intends(tool.verbs, labels, tool.bindings.objects, as_request=tool.bindings.as_request)
     if not intent:
         return _ask("not_asked_for")
     given = given_values(tool, arguments)

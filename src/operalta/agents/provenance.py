@@ -57,9 +57,16 @@ class PersonWords:
     sentences: tuple[Sentence, ...]
 
     def intends(
-        self, verbs: frozenset[str], labels: frozenset[str] = frozenset(), objects: frozenset[str] = frozenset()
+        self,
+        verbs: frozenset[str],
+        labels: frozenset[str] = frozenset(),
+        objects: frozenset[str] = frozenset(),
+        *,
+        as_request: bool = False,
     ) -> tuple[Sentence, ...]:
         """Return the consenting sentences that hold one of `verbs`, as a request, and of `objects` if there are any.
+
+        With `as_request`, the verb must open what is asked: "the link between …" and "how to link …" ask for no link.
 
         Those that come straight after and say what one of `labels` is to be belong to them: "The subject should be …",
         "Her address is …". No other sentence lends its words to a verb that stands elsewhere.
@@ -69,6 +76,7 @@ class PersonWords:
         for sentence in self.sentences:
             asks = sentence.consents and not sentence.asks_whether
             wants = not verbs.isdisjoint(sentence.words) and not (objects and objects.isdisjoint(sentence.words))
+            wants = wants and (not as_request or _opens_a_request(sentence.prose, verbs))
             goes_on = asks and (wants or (goes_on and _says_what_is_meant(sentence.prose, labels)))
             if goes_on:
                 found.append(sentence)
@@ -116,6 +124,29 @@ _REQUEST = re.compile(
 )
 
 
+_OPENING = (
+    r"(?:\A\W*(?:\w{1,2}\)\s+)?|[,:–—]\s+|\b(?:and|please)\s+|\b(?:can|could|will|would)\s+you\s+)"  # noqa: RUF001 - a dash
+    r"(?:(?:please|also|then|now|just|kindly|next|finally|first|ok|okay|so|yes|hi|hey|hello|thanks)\W+){0,3}"
+)
+_NO_OBJECT = """of for about between from in that is was are were has had by up off out aside back how why what where
+    whether"""
+
+
+def _opens_a_request(prose: str, verbs: frozenset[str]) -> bool:
+    """Tell whether one of `verbs` opens a sentence or a part of one, and something to do it to comes after it."""
+    verb, no_object = "|".join(map(re.escape, sorted(verbs))), "|".join(_NO_OBJECT.split())
+    wanted = rf"{_OPENING}(?:{verb})\s+(?!(?:{no_object})\b)"
+    return bool(re.search(wanted, prose, re.IGNORECASE))
+
+
+_WHETHER = re.compile(
+    r"\W*(?:(?:also|and|so|then|now)\W+)?"
+    r"(?:should|shall|may|might|must|can|could|will|would|do|does|did|is|are|was|were|has|have|had)\W+"
+    r"(?:i|we|it|he|she|they|one|this|that|these|those|there|anybody|anyone|somebody|someone)\b",
+    re.IGNORECASE,
+)
+
+
 def _says_what_is_meant(prose: str, labels: frozenset[str]) -> bool:
     """Tell whether a sentence opens by saying what an argument is to be, and speaks about nothing else."""
     opening = [ascii_fold(word) for word in prose.split()[:_LONGEST_OPENING]]
@@ -153,11 +184,17 @@ def _sentences(text: str, quotations: Quotations, released: tuple[Span, ...]) ->
             _whole_words(spoken[start:end]),
             # "Never do the following. Write …" and "Write …. Only if she agrees.": neighbours count too.
             consents=at < listed and not any(blocked[max(0, at - 1) : at + 2]),
-            asks_whether=prose[start:end].rstrip().endswith(("?", "？"))  # noqa: RUF001 - the full width is meant
-            and not _REQUEST.match(prose[start:end]),
+            asks_whether=_asks_whether(prose[start:end]),
         )
         for at, (start, end) in enumerate(spans)
     )
+
+
+def _asks_whether(prose: str) -> bool:
+    """Tell whether a sentence only wants to know something. Not everybody types the question mark."""
+    if _WHETHER.match(prose):
+        return True
+    return prose.rstrip().endswith(("?", "？")) and not _REQUEST.match(prose)  # noqa: RUF001 - the full width is meant
 
 
 def _whole_words(prose: str) -> frozenset[str]:
@@ -298,19 +335,31 @@ def _identifier(text: str, value: str) -> Iterator[Span]:
 
 _AMOUNT = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,8})?\Z", re.ASCII)
 _CURRENCY = "$€£¥"
+_CHANGES_BEFORE = frozenset({"minus", "negative", "plus"})
+_CHANGES_BEHIND = frozenset(
+    """k thousand thousands m mn mm mio million millions b bn mrd billion billions trillion trillions hundred dozen lakh
+    crore tausend millionen milliarden more less fewer higher lower""".split()  # noqa: SIM905 - a list reads worse
+)
+_SIGNS = frozenset(",.'+-−–*/×~≈<>±")  # noqa: RUF001 - the dashes and the sign are meant
 
 
 def _amount(text: str, value: str) -> Iterator[Span]:
-    """Find a number that stands alone: no part of 1,500, nor of 5 000, nor of 12.30."""
+    """Find a number that stands alone: no part of 1,500, nor of 5 000, nor of 12.30, nor of 3 million, nor of (300)."""
     if not _AMOUNT.match(value):
         return
     tokens = [(found.start(), found.group()) for found in re.finditer(r"\S+", text)]
     for at, (start, token) in enumerate(tokens):
         bare = token.rstrip(".,;:!?)").lstrip("(")
-        if bare.strip(_CURRENCY) != value:
+        # In accounts, a number in brackets is one below nothing.
+        if bare.strip(_CURRENCY) != value or (token.startswith("(") and token.rstrip(".,;:!?").endswith(")")):
             continue
-        neighbours = [tokens[near][1] for near in (at - 1, at + 1) if 0 <= near < len(tokens)]
-        if not any(one[:1].isdigit() or one[-1:].isdigit() for one in neighbours):
+        before = tokens[at - 1][1] if at else ""
+        behind = tokens[at + 1][1] if at + 1 < len(tokens) else ""
+        if not (
+            any(one[:1].isdigit() or one[-1:].isdigit() or (one and _SIGNS.issuperset(one)) for one in (before, behind))
+            or ascii_fold(before).strip("(") in _CHANGES_BEFORE
+            or (token.endswith(bare) and ascii_fold(behind).rstrip(_CLOSERS) in _CHANGES_BEHIND)
+        ):
             yield start, start + len(token)
 
 

@@ -107,7 +107,8 @@ class Bindings:
     person gave it word for word; `to_colleagues` says that nobody else sees it, so that "tell her that …" is enough.
     `ends` names, for a moment, the argument from which it counts. A call `creates` a record of that collection, which
     is private unless it names somebody. `sets` names the record's field that an argument replaces. `clean_text` lets
-    a text without links, addresses and hidden characters into the person's own space.
+    a text without links, addresses and hidden characters into the person's own space. `as_request` lets a word of the
+    lexicon count only where it opens a request, since it is a noun as well ("the link between …", "note that …").
     """
 
     objects: frozenset[str] = field(default_factory=_no_words)
@@ -120,6 +121,7 @@ class Bindings:
     creates: str | None = None
     sets: Mapping[str, str] = field(default_factory=_no_names)
     clean_text: bool = False
+    as_request: bool = False
 
     @property
     def arguments(self) -> frozenset[str]:
@@ -141,6 +143,8 @@ class Bindings:
             "creates": self.creates,
             "sets": dict(self.sets),
             "clean_text": self.clean_text,
+            # Only where it is so: what people have granted for other tools goes by a digest of this.
+            **({"as_request": True} if self.as_request else {}),
         }
 
 

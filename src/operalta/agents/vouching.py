@@ -87,17 +87,23 @@ def bound_records(
     """Return the records that the person's words mean, of those that the argument may stand for."""
     fitting = [one for one in context.records if _fits(tool, given, one)]
     bound = [one for one in fitting if _is_bound(one, intent, context.words)]
-    # "the Sports and Yoga Class" does not mean the "Yoga Class" too.
-    return [
-        one
-        for one in bound
-        if not any(
-            len(other.identity) > len(one.identity)
-            and ascii_fold(one.identity) in ascii_fold(other.identity)
-            and literal(context.words, intent, other.identity, SinkType.BODY)
-            for other in fitting
+    places = {one.identity: list(own_places(context.words, intent, one.identity, SinkType.BODY)) for one in fitting}
+    return [one for one in bound if not any(_covers(other, one, places) for other in fitting)]
+
+
+def _covers(longer: CollectionRecord, one: CollectionRecord, places: Mapping[str, list[Span]]) -> bool:
+    """Tell whether a name stands in the message only because a longer one does, wholly or in part.
+
+    "The Sports and Yoga Class" does not mean the "Yoga Class" too, nor "The Sports and".
+    """
+    if len(longer.identity) <= len(one.identity) or not places[longer.identity]:
+        return False
+    return ascii_fold(one.identity) in ascii_fold(longer.identity) or (
+        bool(places[one.identity])
+        and all(
+            any(at < end and start < to for start, end in places[longer.identity]) for at, to in places[one.identity]
         )
-    ]
+    )
 
 
 def _fits(tool: ToolDeclaration, given: Given, record: CollectionRecord) -> bool:
