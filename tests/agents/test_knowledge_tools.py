@@ -6,6 +6,9 @@ from uuid import UUID
 
 import pytest
 
+from operalta.agents import service
+from operalta.agents.going_on import retry_run
+from operalta.kernel.ids import RecordId
 from operalta.workspace.memory import service as memory
 from operalta.workspace.metrics import service as metrics
 from tests.agents.conftest import Desk, Office, calling
@@ -117,13 +120,15 @@ async def test_entries_that_the_message_names_are_tied_without_asking_and_no_oth
 
 
 @pytest.mark.proves("5.5.1")
-@pytest.mark.parametrize("trap", ["two of the name", "an agent's own", "newer", "one word", "superseded", "key"])
+@pytest.mark.parametrize(
+    "trap", ["two of the name", "one of two is gone since", "an agent's own", "newer", "one word", "superseded", "key"]
+)
 async def test_a_name_that_may_mean_something_else_is_asked_about(desk: Desk, office: Office, trap: str) -> None:
-    first = await recorded(desk, office.founder, "Bill by the year" if trap != "one word" else "Prices")
+    first = twin = await recorded(desk, office.founder, "Bill by the year" if trap != "one word" else "Prices")
     second = await recorded(desk, office.founder, "Send fewer invoices")
     desk.model = calling(tie(first, second))
-    if trap == "two of the name":
-        await recorded(desk, office.colleague, "bill by the YEAR")
+    if trap in {"two of the name", "one of two is gone since"}:
+        twin = await recorded(desk, office.colleague, "bill by the YEAR")
     if trap == "an agent's own":
         earlier = await desk.say(office.founder, "/help")
         desk.rows("UPDATE workspace.records SET run_id = %s WHERE id = %s", earlier.run_id, first)
@@ -133,6 +138,9 @@ async def test_a_name_that_may_mean_something_else_is_asked_about(desk: Desk, of
     posted = await desk.write(office.founder, text)
     if trap == "superseded":
         desk.rows("UPDATE workspace.records SET status = 'superseded' WHERE id = %s", first)
+    if trap == "one of two is gone since":
+        async with desk.scope(office.colleague) as scope:
+            await memory.supersede(scope, RecordId(twin), "Bill twice a year")
     if trap == "key":
         desk.rows("UPDATE agents.runs SET due_at = now() WHERE id = %s", posted.run_id)
     await desk.work(posted.run_id)
@@ -140,14 +148,32 @@ async def test_a_name_that_may_mean_something_else_is_asked_about(desk: Desk, of
 
 
 @pytest.mark.proves("5.5.1")
+async def test_a_message_that_is_tried_again_names_only_what_was_there_when_it_was_typed(
+    desk: Desk, office: Office
+) -> None:
+    second = await recorded(desk, office.founder, "Send fewer invoices")
+    posted = await desk.write(office.founder, "Please link Bill by the year to Send fewer invoices.")
+    async with desk.scope(office.founder) as scope:
+        await service.stop_run(scope, posted.run_id)
+    await desk.work(posted.run_id)
+    desk.model = calling(tie(await recorded(desk, office.colleague, "Bill by the year"), second))
+    async with desk.scope(office.founder) as scope:
+        again = await retry_run(scope, posted.run_id)
+    await desk.work(again)
+    assert desk.status(again) == "waiting_for_approval"
+
+
+@pytest.mark.proves("5.5.1")
 async def test_a_metric_is_meant_by_its_name(desk: Desk, office: Office) -> None:
     await measured(desk, office.founder, "mrr", 100)
-    await measured(desk, office.founder, "arr", 900)
+    for slug in ("arr", "for", "record"):
+        await measured(desk, office.founder, slug, 900)
     desk.rows("UPDATE workspace.metrics SET name = 'Monthly revenue' WHERE slug = 'mrr'")
     text = "Record 300 for Monthly revenue on 2026-03-01."
     value = {"on_date": "2026-03-01", "value": "300"}
-    desk.model = calling(("metrics_record", {"slug": "arr", **value}))
-    assert desk.status((await desk.say(office.founder, text)).run_id) == "waiting_for_approval"
+    for wrong in ("arr", "for", "record"):
+        desk.model = calling(("metrics_record", {"slug": wrong, **value}))
+        assert desk.status((await desk.say(office.founder, text)).run_id) == "waiting_for_approval"
     for said in (text, "Record 300 for mrr on 2026-03-01."):
         desk.model = calling(("metrics_record", {"slug": "mrr", **value}))
         assert desk.status((await desk.say(office.founder, said)).run_id) == "finished"

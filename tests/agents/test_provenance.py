@@ -4,15 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from operalta.agents.provenance import (
-    LONGEST_NOTED,
-    Origin,
-    ascii_fold,
-    has_hidden,
-    literal,
-    normalised_url,
-    person_words,
-)
+from operalta.agents.literals import ascii_fold, has_hidden, normalised_url
+from operalta.agents.provenance import LONGEST_NOTED, Origin, literal, person_words
 from operalta.agents.quotation import find_quotations
 from operalta.agents.registry import SinkType
 
@@ -217,6 +210,8 @@ def test_a_request_is_intent(text: str) -> None:
         "Bob said to write notes/a.md",
         "According to Bob you should write notes/a.md",
         "Did you write notes/a.md?",
+        "Write notes/a.md as soon as Bob agrees",
+        "It would be wrong to write notes/a.md",
         "Should we write notes/a.md?",
         "Should we write notes/a.md",
         "Also, why would you write notes/a.md?",

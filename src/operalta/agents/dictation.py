@@ -9,7 +9,8 @@ import re
 from datetime import UTC, datetime
 from typing import Final
 
-from operalta.agents.provenance import PersonWords, Sentence, ascii_fold, has_hidden, own_places
+from operalta.agents.literals import ascii_fold, has_hidden
+from operalta.agents.provenance import PersonWords, Sentence, own_places
 from operalta.agents.quotation import Span
 from operalta.agents.registry import SinkType
 

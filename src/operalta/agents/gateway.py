@@ -14,7 +14,8 @@ from typing import cast
 from operalta.agents.canonical import JsonValue
 from operalta.agents.decision_context import DecisionContext, TargetFacts, ToolSettings
 from operalta.agents.dictation import moment
-from operalta.agents.provenance import Origin, PersonWords, ascii_fold, person_words
+from operalta.agents.literals import ascii_fold
+from operalta.agents.provenance import Origin, PersonWords, person_words
 from operalta.agents.quotation import Span, blanked, find_quotations
 from operalta.agents.records import Collection, CollectionRecord, Condition, Pick, Record, Selection, Selector
 from operalta.agents.registry import SinkType, ToolDeclaration

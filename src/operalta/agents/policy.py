@@ -20,7 +20,8 @@ from operalta.agents.canonical import JsonValue, canonical_bytes, sha256_of
 from operalta.agents.decision_context import DecisionContext, Outcome, PolicyDecision, TargetFacts, ToolSettings
 from operalta.agents.dictation import is_clean
 from operalta.agents.errors import ArgumentsNotCanonical
-from operalta.agents.provenance import Origin, PersonWords, Sentence, has_hidden, literal
+from operalta.agents.literals import has_hidden
+from operalta.agents.provenance import Origin, PersonWords, Sentence, literal
 from operalta.agents.registry import SinkType, ToolClass, ToolDeclaration, UnknownTool, tool_hash
 from operalta.agents.vouching import Given, given_values, is_vouched
 from operalta.terms.registry import upholds

@@ -12,7 +12,7 @@ MOST_REFERENCES = 8
 MOST_KEYWORDS = 12
 LONGEST_SHOWN = 8_000
 
-_COMMON = frozenset(
+COMMON_WORDS = frozenset(
     """a about above after again all also am an and any are as at be because been before being below between
     both but by can could did do does doing down during each few for from further had has have having he her
     here hers him his how i if in into is it its just me more most my no nor not now of off on once only or
@@ -27,7 +27,7 @@ _WORD = re.compile(r"[^\W_]+(?:[-'][^\W_]+)*")
 
 def keywords(question: str) -> str:
     """Return the words of a question that are worth looking for, in order, each once, at most twelve."""
-    words = [word for word in _WORD.findall(question[:4_000]) if word.lower() not in _COMMON]
+    words = [word for word in _WORD.findall(question[:4_000]) if word.lower() not in COMMON_WORDS]
     chosen = list(dict.fromkeys(word.lower() for word in words))[:MOST_KEYWORDS]
     return " ".join(chosen)[:LONGEST_EXCERPT]
 

@@ -331,7 +331,7 @@ async def rescue(connection: Connection) -> list[UUID]:
 async def message(scope: Scope, message_id: UUID) -> Row | None:
     """Return a message that the person of the scope can see."""
     return await scope.one(
-        "SELECT id, conversation_id, body, author_kind FROM workspace.messages"
+        "SELECT id, conversation_id, body, author_kind, created_at FROM workspace.messages"
         " WHERE company_id = %(company)s AND id = %(id)s",
         {"company": scope.company, "id": message_id},
     )

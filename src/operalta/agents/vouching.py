@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from operalta.agents.canonical import JsonValue, canonical_text
 from operalta.agents.decision_context import DecisionContext
 from operalta.agents.dictation import is_dictated, is_end
-from operalta.agents.provenance import PersonWords, Sentence, ascii_fold, literal, own_places
+from operalta.agents.literals import ascii_fold
+from operalta.agents.provenance import PersonWords, Sentence, literal, own_places
 from operalta.agents.quotation import Span
 from operalta.agents.records import CollectionRecord
 from operalta.agents.registry import SinkType, ToolDeclaration

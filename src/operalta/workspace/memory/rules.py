@@ -111,11 +111,15 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class NamedEntry:
-    """An entry whose title stands in a text. `is_by_people`: a person recorded it, or approved exactly that."""
+    """An entry whose title stands in a text. `is_by_people`: a person recorded it, or approved exactly that.
+
+    One that does not hold any more was superseded after the text was written: it may be what was meant.
+    """
 
     id: RecordId
     title: str
     is_by_people: bool
+    holds: bool
 
 
 @dataclass(frozen=True, slots=True)

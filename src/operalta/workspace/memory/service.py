@@ -216,7 +216,7 @@ async def search(scope: Scope, query: str, kinds: tuple[str, ...] = (), limit: i
 
 
 async def entries_named(scope: Scope, text: str, before: datetime) -> tuple[NamedEntry, ...]:
-    """Return the entries older than `before` whose whole titles stand in `text`, those that are superseded left out.
+    """Return the entries that held `before` and whose whole titles stand in `text`.
 
     None for a text that is longer than people type, or that names more than anybody means: nothing is known of it then.
     """

@@ -234,13 +234,17 @@ async def matching_records(scope: Scope, query: str, kinds: tuple[RecordKind, ..
 
 
 async def entries_named(scope: Scope, text: str, before: datetime, most: int) -> list[NamedEntry]:
-    """Return up to `most` entries that hold and are older than `before`, whose titles stand in `text`, in either case."""
+    """Return up to `most` entries that held `before`, and whose titles stand in `text`, in either case."""
     rows = await scope.all(
         """
-        SELECT record.id, record.title, record.run_id IS NULL OR record.approval_id IS NOT NULL AS is_by_people
+        SELECT record.id, record.title, record.run_id IS NULL OR record.approval_id IS NOT NULL AS is_by_people,
+            record.status <> 'superseded' AS holds
         FROM workspace.records AS record
-        WHERE record.company_id = %(company)s AND record.status <> 'superseded' AND record.created_at < %(before)s
+        WHERE record.company_id = %(company)s AND record.created_at < %(before)s
           AND strpos(%(text)s::text, lower(record.title)) > 0
+          AND (record.status <> 'superseded' OR EXISTS (SELECT FROM workspace.records AS newer
+            WHERE newer.company_id = record.company_id AND newer.id = record.superseded_by_id
+              AND newer.created_at >= %(before)s))
         LIMIT %(most)s
         """,
         {"company": scope.company, "before": before, "text": text.lower(), "most": most},
