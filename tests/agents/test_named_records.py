@@ -66,6 +66,9 @@ def test_a_request_ties_what_it_names(text: str) -> None:
         "Should we link {} to {}",
         "Is it time, link {} to {} and so on",
         "Can I link {} to {}",
+        "Translate this: link {} to {}",
+        "Anna will read it and link {} to {}",
+        "I thought about it, link {} to {} and so on",
     ],
 )
 def test_a_word_that_asks_for_no_tie_makes_none(text: str) -> None:

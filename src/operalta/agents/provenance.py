@@ -125,18 +125,28 @@ _REQUEST = re.compile(
 
 
 _OPENING = (
-    r"(?:\A\W*(?:\w{1,2}\)\s+)?|[,:–—]\s+|\b(?:and|please)\s+|\b(?:can|could|will|would)\s+you\s+)"  # noqa: RUF001 - a dash
+    r"(?:\A\W*(?:\w{1,2}\)\s+)?|(?P<goes_on>,\s+|\band\s+)|\bplease\s+|\b(?:can|could|will|would)\s+you\s+)"
     r"(?:(?:please|also|then|now|just|kindly|next|finally|first|ok|okay|so|yes|hi|hey|hello|thanks)\W+){0,3}"
 )
 _NO_OBJECT = """of for about between from in that is was are were has had by up off out aside back how why what where
     whether"""
+_TELLING = re.compile(
+    r"\b(?:(?:will|would|should|could|can|may|might|must|shall)\b(?!\W+you\b)|i|we|he|she|they|whether)\b",
+    re.IGNORECASE,
+)
 
 
 def _opens_a_request(prose: str, verbs: frozenset[str]) -> bool:
-    """Tell whether one of `verbs` opens a sentence or a part of one, and something to do it to comes after it."""
+    """Tell whether one of `verbs` opens a sentence or a part of one, and something to do it to comes after it.
+
+    What goes on from words that tell of somebody asks for nothing: "Anna will read it and link …". Behind a colon
+    stands what is talked about, as behind "Translate this:".
+    """
     verb, no_object = "|".join(map(re.escape, sorted(verbs))), "|".join(_NO_OBJECT.split())
     wanted = rf"{_OPENING}(?:{verb})\s+(?!(?:{no_object})\b)"
-    return bool(re.search(wanted, prose, re.IGNORECASE))
+    told = _TELLING.search(prose)
+    until = len(prose) if told is None else told.start()
+    return any(found["goes_on"] is None or found.start() < until for found in re.finditer(wanted, prose, re.IGNORECASE))
 
 
 _WHETHER = re.compile(
