@@ -237,7 +237,7 @@ async def test_the_ledger_tells_what_was_asked_where_and_nothing_of_what_was_sai
     provider.turns = [answer(401, b"Heliotrope is not for you")]
     failed = await work(desk, office.founder, routes)
     (line,) = ledger(desk, failed)
-    assert (line["outcome"], line["input_tokens"]) == ("failed", None)
+    assert (line["outcome"], line["input_tokens"]) == ("failed", None), "what nobody counted is told as no count"
     whole = desk.rows(
         "SELECT line::text AS text FROM agents.model_requests AS line WHERE run_id = ANY (%s)", [run, failed]
     )

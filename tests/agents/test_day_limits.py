@@ -1,16 +1,24 @@
 """What a company's agents may use in a day, all together, and the time that a worker spends on a run."""
 
+from collections.abc import AsyncIterator
+
 import psycopg
 import pytest
+from pydantic_ai.messages import ModelMessage
+from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from operalta.agents.day_limits.rules import DAY_LIMITS
 from operalta.agents.day_limits.service import change_limits, get_day
 from operalta.agents.errors import DaySpent
 from operalta.agents.going_on import continue_run
+from operalta.agents.routes import ModelRoute, RouteRegistry
 from operalta.agents.rules import RunLimits
+from operalta.agents.runner import Runner
 from operalta.agents.service import get_run
 from operalta.kernel.errors import InvalidInput, NotAllowed
 from tests.agents.conftest import Desk, Office, calling
+from tests.agents.conftest import allow as allow_routes
+from tests.agents.test_routes import RECORD
 from tests.conftest import Member
 
 LOOK = ("memory_search", {"query": "orchard"})
@@ -83,6 +91,57 @@ async def test_waiting_for_a_person_is_no_work(desk: Desk, office: Office) -> No
     desk.rows("UPDATE agents.run_events SET at = at - interval '1 hour' WHERE run_id = %s", run)
     await desk.decide(office.founder, run, "once")
     assert desk.status(run) == "finished"
+
+
+async def test_a_request_that_came_to_nothing_counts_too(desk: Desk, office: Office) -> None:
+    """Whoever stops late, or tries again and again, would get round the limits otherwise."""
+
+    async def stream(_messages: list[ModelMessage], _info: AgentInfo) -> AsyncIterator[str]:
+        yield "A beginning, and then "
+        raise RuntimeError("the provider breaks off")
+
+    route = ModelRoute(
+        slug="far",
+        title="Far",
+        provider="openai",
+        host="far.example",
+        model="m",
+        approval=RECORD,
+        build=lambda _call: FunctionModel(stream_function=stream),
+    )
+    routes = RouteRegistry([route])
+    allow_routes(desk, office.founder, routes, "far")
+    for _ in range(2):
+        posted = await desk.write(office.founder, "look")
+        desk.rows("UPDATE agents.runs SET route = 'far' WHERE id = %s", posted.run_id)
+        await Runner(desk.pools.worker, desk.dispatcher, desk.registry, routes, desk.files).run(posted.run_id)
+        assert desk.status(posted.run_id) == "failed"
+    async with desk.scope(office.founder) as scope:
+        used = (await get_day(scope)).used
+    assert used.steps == 2
+    assert used.tokens > 20
+
+
+@pytest.mark.parametrize("amount", ["1e30", "-5", '"many"', "null"])
+async def test_an_amount_that_is_none_loses_no_event(desk: Desk, office: Office, amount: str) -> None:
+    run = (await desk.say(office.founder, "/help")).run_id
+    desk.rows(
+        "INSERT INTO agents.run_events (company_id, run_id, sequence, private_to, kind, body, worked_ms)"
+        " SELECT company_id, run_id, 900, private_to, 'model_answered', jsonb_build_object('tokens', %s::jsonb), 1"
+        " FROM agents.run_events WHERE run_id = %s AND sequence = 1",
+        amount,
+        run,
+    )
+    async with desk.scope(office.founder) as scope:
+        assert 0 <= (await get_day(scope)).used.tokens <= 10**12 + 10**6
+
+
+@pytest.mark.parametrize("wanted", ['{"steps": -1}', '{"steps": 1.5}', '{"steps": 1e9}', '{"luck": 1}', "[]", "null"])
+async def test_the_database_keeps_the_bounds_by_itself(desk: Desk, office: Office, wanted: str) -> None:
+    async with desk.scope(office.founder) as scope:
+        said = await scope.one("SELECT agents.change_day_limits(%(wanted)s::jsonb) AS verdict", {"wanted": wanted})
+        assert said == {"verdict": "refused"}
+        assert (await get_day(scope)).limits == {}
 
 
 @pytest.mark.parametrize("limits", [{"luck": 1}, {"steps": 0}, {"tokens": 10**11}, {"cost_micros": -1}])

@@ -106,7 +106,7 @@ ENTRIES: tuple[InventoryEntry, ...] = (
         "Count what each run used on which day, and hold the company's agents to their limit.",
         "company_id",
         ("amounts",),
-        "400 days.",
+        "As long as the company exists.",
     ),
     _table(
         "agents.model_requests",

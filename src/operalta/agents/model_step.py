@@ -2,6 +2,7 @@
 
 from contextlib import aclosing
 
+from operalta.agents.context.rules import CHARACTERS_PER_TOKEN
 from operalta.agents.dispatch import unless_stopped
 from operalta.agents.errors import ModelMisbehaved
 from operalta.agents.history import as_message
@@ -11,7 +12,7 @@ from operalta.agents.model_routes.ledger import Ledger, end_requests
 from operalta.agents.routes import ModelCall, RouteRegistry
 from operalta.agents.rules import EventKind
 from operalta.agents.settlement import keep_egress
-from operalta.agents.steps import History, TextDelta
+from operalta.agents.steps import History, TextDelta, dump_history
 from operalta.kernel.errors import Refusal
 from operalta.kernel.ids import CompanyId, RunId
 from operalta.sandbox.exchange import EgressLine
@@ -29,13 +30,13 @@ async def ask_model(attempt: Attempt, routes: RouteRegistry, history: History) -
     try:
         piece, answered = await _answered_or_stopped(attempt, routes, history, lines)
     except Stopped:
-        await _ended(attempt, lines, "stopped", None)
+        await _ended(attempt, lines, history, "stopped", None)
         raise
     except Refusal as refusal:
-        await _ended(attempt, lines, "failed", refusal.public_text)
+        await _ended(attempt, lines, history, "failed", refusal.public_text)
         raise
     except Exception:
-        await _ended(attempt, lines, "failed", _ODD)
+        await _ended(attempt, lines, history, "failed", _ODD)
         raise
     async with attempt.scope() as scope:
         await keep_egress(attempt, scope, lines)
@@ -45,12 +46,13 @@ async def ask_model(attempt: Attempt, routes: RouteRegistry, history: History) -
         await attempt.event(scope, EventKind.MODEL_ANSWERED, _written_down(answered))
 
 
-async def _ended(attempt: Attempt, lines: list[EgressLine], outcome: str, reason: str | None) -> None:
+async def _ended(attempt: Attempt, lines: list[EgressLine], history: History, outcome: str, reason: str | None) -> None:
     if attempt.claim.lost.is_set():
         return
     async with attempt.scope() as scope:
         await keep_egress(attempt, scope, lines)
-        await end_requests(scope, attempt, outcome, reason)
+        sent = len(dump_history(history)) // CHARACTERS_PER_TOKEN
+        await end_requests(scope, attempt, outcome, reason, sent=sent)
 
 
 async def _answered_or_stopped(

@@ -18,7 +18,7 @@ from operalta.terms.registry import upholds
 from operalta.workspace.conversations import service as conversations
 
 LONGEST_TITLE = 60
-_AMOUNTS = ("route", "input_tokens", "output_tokens", "tokens", "cost_micros")
+_AMOUNTS = ("input_tokens", "output_tokens", "tokens")
 
 
 @dataclass(frozen=True, slots=True)

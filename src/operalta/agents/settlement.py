@@ -285,6 +285,9 @@ async def _carry_out_outside(attempt: Attempt, accepted: Accepted, approval: Row
     try:
         given = await unless_stopped(attempt.claim, _run_of(accepted.tool)(work, accepted.arguments))
         result = succeeded(call, given) if given is not None else failed(call, _STOPPED_MIDWAY)
+    except DatabaseOutOfReach:
+        # Nobody knows what happened outside: whoever goes on with the run finds the mark, and no result.
+        raise
     except Refusal as refusal:
         result = failed(call, refusal.public_text)
     except Exception:

@@ -249,8 +249,8 @@ WORKER = Rights(
         "agents.grants": "SELECT",
         "agents.model_requests": (
             "SELECT, INSERT (agent_id, company_id, ended_at, host, id, model, outcome, "
-            "provider, reason, region, route, run_id), UPDATE (cost_micros, ended_at, input_tokens, outcome, "
-            "output_tokens, reason)"
+            "provider, reason, region, route, run_id), UPDATE (cost_micros, ended_at, estimated_tokens, input_tokens, "
+            "outcome, output_tokens, reason)"
         ),
         "agents.run_events": "SELECT, INSERT (body, company_id, kind, private_to, run_id, sequence, worked_ms)",
         "agents.runs": (

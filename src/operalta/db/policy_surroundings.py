@@ -12,6 +12,7 @@ TRIGGERS = frozenset(
         ("agents.agents", "keep_first_version"),
         ("agents.agents", "keep_version"),
         ("agents.run_events", "announce"),
+        ("agents.model_requests", "count_vain_request"),
         ("agents.run_events", "count_use"),
         ("agents.runs", "stop_child_runs"),
         ("agents.runs", "wake_parent_run"),

@@ -60,11 +60,16 @@ class Ledger:
 
 
 async def end_requests(
-    scope: Scope, attempt: Attempt, outcome: str, reason: str | None = None, answered: RoutedTurn | None = None
+    scope: Scope,
+    attempt: Attempt,
+    outcome: str,
+    reason: str | None = None,
+    answered: RoutedTurn | None = None,
+    sent: int | None = None,
 ) -> None:
     """Write down how the request that is under way has ended, if one is: answered, failed, stopped or lost.
 
-    What it took is known only of an answer.
+    What it took is known only of an answer; of another, `sent` is an estimate of the tokens that went out.
     """
     usage = answered.turn.usage if answered else None
     end: dict[str, Any] = {
@@ -73,5 +78,6 @@ async def end_requests(
         "input_tokens": usage.input_tokens if usage else None,
         "output_tokens": usage.output_tokens if usage else None,
         "cost_micros": answered.cost_micros if answered else None,
+        "estimated_tokens": sent,
     }
     await store.end_requests(scope, attempt.claim.run_id, end)

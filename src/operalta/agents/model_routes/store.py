@@ -64,7 +64,8 @@ async def end_requests(scope: Scope, run_id: UUID, end: dict[str, Any]) -> None:
     """Write down how the request of a run that is under way has ended; a run has one at a time."""
     await scope.execute(
         "UPDATE agents.model_requests SET outcome = %(outcome)s, reason = %(reason)s, ended_at = clock_timestamp(),"
-        " input_tokens = %(input_tokens)s, output_tokens = %(output_tokens)s, cost_micros = %(cost_micros)s"
+        " input_tokens = %(input_tokens)s, output_tokens = %(output_tokens)s, cost_micros = %(cost_micros)s,"
+        " estimated_tokens = %(estimated_tokens)s"
         " WHERE company_id = %(company)s AND run_id = %(run)s AND outcome = 'asked'",
         end | {"company": scope.company, "run": run_id},
     )
