@@ -144,6 +144,14 @@ async def test_the_database_keeps_the_bounds_by_itself(desk: Desk, office: Offic
         assert (await get_day(scope)).limits == {}
 
 
+async def test_the_database_and_the_service_have_the_same_bounds(desk: Desk, office: Office) -> None:
+    query = "SELECT agents.change_day_limits(jsonb_build_object(%(name)s::text, %(most)s::bigint)) AS verdict"
+    async with desk.scope(office.founder) as scope:
+        for name, (_, _, largest) in DAY_LIMITS.items():
+            assert await scope.one(query, {"name": name, "most": largest}) == {"verdict": "changed"}, name
+            assert await scope.one(query, {"name": name, "most": largest + 1}) == {"verdict": "refused"}, name
+
+
 @pytest.mark.parametrize("limits", [{"luck": 1}, {"steps": 0}, {"tokens": 10**11}, {"cost_micros": -1}])
 async def test_impossible_limits_are_refused(desk: Desk, office: Office, limits: dict[str, int]) -> None:
     async with desk.scope(office.founder) as scope:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 
-from operalta.agents.definitions.rules import Limits
+from operalta.agents.definitions.rules import Limits, checked_limits
 from operalta.agents.rules import LimitReached, RunLimits, RunUsage, check
-from operalta.kernel.errors import InvalidInput
 
 DAY_LIMITS: Mapping[str, tuple[str, int, int]] = MappingProxyType(
     {
@@ -62,14 +61,6 @@ class Day:
         return found and DayLimitReached(f"day_{found.name}", found.limit, found.used)
 
 
-def checked_limits(limits: Limits) -> Limits:
+def checked_day(limits: Limits) -> Limits:
     """Return limits of a day that a company may have. Raise InvalidInput, naming the field."""
-    for name, most in limits.items():
-        if name not in DAY_LIMITS:
-            raise InvalidInput(f"There is no limit called {name[:40]}. See the list of limits.", field="limits")
-        title, _, largest = DAY_LIMITS[name]
-        # A route may be free, so no cost at all is a limit that still lets runs go on.
-        least = 0 if name == "cost_micros" else 1
-        if not least <= most <= largest:
-            raise InvalidInput(f"{title}: a number from {least} to {largest:,}.", field=f"limits.{name}")
-    return dict(limits)
+    return checked_limits(limits, {name: (title, largest) for name, (title, _, largest) in DAY_LIMITS.items()})

@@ -2,7 +2,7 @@
 
 from operalta.access.rules import Permission
 from operalta.agents.day_limits import store
-from operalta.agents.day_limits.rules import Day, checked_limits
+from operalta.agents.day_limits.rules import Day, checked_day
 from operalta.agents.definitions.rules import Limits
 from operalta.agents.rules import RunUsage
 from operalta.db.permission import require
@@ -26,5 +26,5 @@ async def change_limits(scope: Scope, limits: Limits) -> None:
     Raise InvalidInput, or NotAllowed.
     """
     require(scope, Permission.AGENTS_MANAGE)
-    if await store.change_limits(scope, checked_limits(limits)) == "refused":
+    if await store.change_limits(scope, checked_day(limits)) == "refused":
         raise NotAllowed

@@ -58,7 +58,7 @@ class Definition:
             checked_text(self.instructions.replace("\x00", ""), "instructions", LONGEST_INSTRUCTIONS),
             dict(self.tools),
             _folders(self.directories),
-            _limits(self.limits),
+            checked_limits(self.limits, LIMITS),
         )
 
     def widens(self, other: "Definition | None") -> bool:
@@ -140,11 +140,12 @@ def run_limits(limits: Limits, deployment: RunLimits) -> RunLimits:
     return deployment.narrowed(RunLimits(**(asdict(deployment) | named)))
 
 
-def _limits(limits: Limits) -> Limits:
+def checked_limits(limits: Limits, known: Mapping[str, tuple[str, int]]) -> Limits:
+    """Return limits that are all among those `known`, by title and largest. Raise InvalidInput, naming the field."""
     for name, most in limits.items():
-        if name not in LIMITS:
+        if name not in known:
             raise InvalidInput(f"There is no limit called {name[:40]}. See the list of limits.", field="limits")
-        title, largest = LIMITS[name]
+        title, largest = known[name]
         # A route may be free, so no cost at all is a limit that still lets a run go on.
         least = 0 if name == "cost_micros" else 1
         if not least <= most <= largest:

@@ -135,8 +135,8 @@ async def complete(entry: Chatting, body: CompletionBody, key: Key = None) -> St
             scope, text, agent_id=agent, private=scope.actor.sees_private, idempotency_key=key
         )
         approvals = approvals_at(entry, scope)
-    answer = _Completion(body.model, posted.run_id, approvals)
-    answer.tells_usage = body.stream_options is not None and body.stream_options.include_usage
+    tells_usage = body.stream_options is not None and body.stream_options.include_usage
+    answer = _Completion(body.model, posted.run_id, approvals, tells_usage=tells_usage)
     if body.stream:
         return StreamingResponse(_streamed(entry, answer), media_type="text/event-stream", headers=sse.HEADERS)
     async for event in followed(entry, posted.run_id, until_left=True):
@@ -176,11 +176,11 @@ class _Completion(RunAnswer):
     Tokens are those of the agent's own requests; what helpers took is in the company's ledger of model use.
     """
 
-    def __init__(self, model: str, run_id: UUID, approvals: str) -> None:
+    def __init__(self, model: str, run_id: UUID, approvals: str, *, tells_usage: bool) -> None:
         super().__init__(approvals)
         self._model, self.run_id, self._made_at = model, run_id, int(time.time())
         self._tokens_in, self._tokens_out = 0, 0
-        self.tells_usage = False
+        self.tells_usage = tells_usage
 
     def take(self, event: RunEvent) -> str:
         """Take a step of the run in and return what it adds to the text."""
